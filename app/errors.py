@@ -1,0 +1,97 @@
+"""Every error that Parley raises on purpose; one catch at each boundary turns it into a protocol event.
+
+ParleyError
+├── BadRequest            the caller sent something that cannot be accepted; nothing has changed
+│   ├── BadAudio          bytes that are not the audio they claim to be
+│   └── UnknownModel      a pack, voice or model name that is not served here
+├── AccessDenied          no or wrong key, foreign Origin or Host
+├── PackError             a language pack that cannot be used as it lies on disk
+├── SettingsError         a setting that makes no sense, or an unsafe combination of them
+├── IllegalTransition     an event that the turn's present state has no transition for; nothing has changed
+└── WorkerError           a worker failed; the session lives on
+    ├── WorkerUnavailable nobody answers there
+    ├── WorkerBusy        the worker is full; trying again later may succeed
+    └── WireError         bytes on the private wire that are not a message
+"""
+
+from __future__ import annotations
+
+
+class ParleyError(Exception):
+    """Root of the tree. `code` is the wire's error code, `message` is one sentence for a human."""
+
+    code = "server_error"
+
+    def __init__(self, message: str, *, code: str | None = None, param: str | None = None) -> None:
+        super().__init__(message)
+        self.message = message
+        self.param = param
+        """Path of the offending parameter, where one parameter is to blame."""
+        if code is not None:
+            self.code = code
+
+
+class BadRequest(ParleyError):
+    """The caller's fault: answered with 400 or an `error` event, session unchanged."""
+
+    code = "invalid_value"
+
+
+class BadAudio(BadRequest):
+    """Audio that cannot be decoded, or has no samples."""
+
+    code = "invalid_audio"
+
+
+class UnknownModel(BadRequest):
+    """No such pack, voice or model here: 404."""
+
+    code = "model_not_found"
+
+
+class AccessDenied(ParleyError):
+    """No or wrong key: 401; a foreign Origin or Host: 403."""
+
+    code = "invalid_api_key"
+
+
+class PackError(ParleyError):
+    """A pack's manifest or files are wrong; the message names the file and what was expected."""
+
+    code = "pack_error"
+
+
+class SettingsError(ParleyError):
+    """Refused at start-up, before a port is opened."""
+
+    code = "settings_error"
+
+
+class IllegalTransition(ParleyError):
+    """A turn event that the present state does not allow."""
+
+    code = "illegal_transition"
+
+
+class WorkerError(ParleyError):
+    """A stage failed on our side; the response fails, the session does not."""
+
+    code = "worker_error"
+
+
+class WorkerUnavailable(WorkerError):
+    """No process answers at the worker's URL."""
+
+    code = "worker_unavailable"
+
+
+class WorkerBusy(WorkerError):
+    """The worker has as many utterances as it can carry."""
+
+    code = "worker_busy"
+
+
+class WireError(WorkerError):
+    """A malformed message on the private wire; never taken for the end of a stream."""
+
+    code = "wire_error"

@@ -1,0 +1,214 @@
+"""Language packs on disk: the manifest `pack.toml`, read strictly. Knows no engine, session or training.
+
+A pack is one folder with everything that a language needs in the cascade. Paths in it are relative to the folder
+and stay inside it; weights are CTranslate2, ONNX or safetensors, and nothing is ever unpickled.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, TypeVar
+
+from app.errors import PackError, UnknownModel
+
+MANIFEST = "pack.toml"
+FORMAT = 1
+EXECUTABLE_SUFFIXES = {".pkl", ".pickle", ".pt", ".pth", ".bin.index", ".npy", ".npz", ".py", ".so"}
+"""Files that loading could execute code from; a pack that has one is refused. CTranslate2's model.bin is not a pickle."""
+
+
+@dataclass(frozen=True, slots=True)
+class TurnSettings:
+    """[turn]: defaults of a session's server_vad; a client's session.update wins."""
+
+    threshold: float = 0.5
+    """Speech probability from which a frame counts as speech, 0..1."""
+    prefix_padding_ms: int = 300
+    """Audio kept from before the detected start."""
+    silence_duration_ms: int = 500
+    """Silence that ends a turn."""
+
+
+@dataclass(frozen=True, slots=True)
+class RecognizerSettings:
+    """[recognizer]: weights of the CTranslate2 Whisper and how they were trained."""
+
+    path: str = "recognizer"
+    trained_short: bool = False
+    """True where training saw unpadded windows: the encoder then runs only as long as the utterance."""
+    margin_seconds: float = 0.4
+    """Silence appended to an utterance before encoding, where `trained_short`."""
+    beam_size: int = 1
+    no_speech_threshold: float = 0.6
+    """No-speech probability above which an utterance is taken for silence or noise: empty text."""
+    min_confidence: float = 0.0
+    """Confidence below which words are taken for noise: empty text."""
+    second_opinion: str = ""
+    """`pocketsphinx`, or empty for none."""
+    second_opinion_below: float = 0.0
+    """Whisper confidence below which the second opinion is asked."""
+
+
+@dataclass(frozen=True, slots=True)
+class LanguageSettings:
+    """[language]: the chat model and its prompt."""
+
+    path: str = "language"
+    """Folder of a CTranslate2 generator with tokenizer.json and chat_template.jinja."""
+    prompt: str = ""
+    """Instructions of a session that brings none."""
+    spoken_input: bool = False
+    """True where the model was trained on recognizer output: typed text is put into spoken form first."""
+    tools: tuple[str, ...] = ()
+    """Names of the service's own tools (`app/tools.py`) that this pack's model was taught."""
+    max_tokens: int = 256
+    """Longest reply."""
+    context_tokens: int = 1024
+    """Prompt and reply together; older turns are left out beyond it."""
+
+
+@dataclass(frozen=True, slots=True)
+class VoiceSettings:
+    """[voice]: the ONNX voice."""
+
+    path: str = "voice"
+    names: tuple[str, ...] = ()
+    """Voices by name, the first is the default. OpenAI's own voice names are aliases of it."""
+    sample_rate: int = 24_000
+    """Hertz."""
+
+
+@dataclass(frozen=True, slots=True)
+class ClauseSettings:
+    """[clauses]: where a reply is cut for synthesis; characters."""
+
+    first_min: int = 8
+    """Shortest first clause: the caller waits for this one."""
+    min: int = 24
+    """Shortest later clause: longer ones sound better."""
+    max: int = 160
+    """Longest clause; cut at a space when no punctuation comes."""
+
+
+@dataclass(frozen=True, slots=True)
+class Pack:
+    """One language pack."""
+
+    folder: Path
+    name: str
+    version: str
+    language: str
+    """BCP 47."""
+    description: str = ""
+    knows: str = ""
+    """What a caller can ask, in one or two sentences, shown on the page."""
+    examples: tuple[str, ...] = ()
+    """Requests to try."""
+    greeting: str = ""
+    turn: TurnSettings = field(default_factory=TurnSettings)
+    recognizer: RecognizerSettings = field(default_factory=RecognizerSettings)
+    language_model: LanguageSettings = field(default_factory=LanguageSettings)
+    voice: VoiceSettings = field(default_factory=VoiceSettings)
+    clauses: ClauseSettings = field(default_factory=ClauseSettings)
+
+    @property
+    def recognizer_folder(self) -> Path:
+        """Where the CTranslate2 Whisper lies."""
+        return self.folder / self.recognizer.path
+
+    @property
+    def language_folder(self) -> Path:
+        """Where the CTranslate2 generator lies."""
+        return self.folder / self.language_model.path
+
+    @property
+    def voice_folder(self) -> Path:
+        """Where the ONNX voice lies."""
+        return self.folder / self.voice.path
+
+
+_SECTIONS: dict[str, tuple[str, type[Any]]] = {
+    # table of pack.toml -> (field of Pack, its class)
+    "turn": ("turn", TurnSettings),
+    "recognizer": ("recognizer", RecognizerSettings),
+    "language": ("language_model", LanguageSettings),
+    "voice": ("voice", VoiceSettings),
+    "clauses": ("clauses", ClauseSettings),
+}
+_Section = TypeVar("_Section")
+
+
+def read_pack(folder: Path) -> Pack:
+    """Reads and checks a pack's manifest; weights are not opened. Raises PackError naming file and fault."""
+    manifest = folder / MANIFEST
+    try:
+        tables = tomllib.loads(manifest.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise PackError(f"{folder} is not a language pack: it has no {MANIFEST}") from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise PackError(f"{manifest} is not TOML: {error}") from error
+    head = tables.pop("pack", None)
+    if not isinstance(head, dict):
+        raise PackError(f"{manifest}: table [pack] is missing")
+    if head.pop("format", None) != FORMAT:
+        raise PackError(f"{manifest}: [pack] format must be {FORMAT}")
+    sections = {}
+    for table, values in tables.items():
+        if table not in _SECTIONS:
+            raise PackError(f"{manifest}: unknown table [{table}], expected one of {sorted(_SECTIONS)}")
+        name, kind = _SECTIONS[table]
+        sections[name] = _fill(kind, values, f"{manifest}: [{table}]")
+    pack: Pack = _fill(Pack, {"folder": folder, **head, **sections}, f"{manifest}: [pack]")
+    for path in (pack.recognizer_folder, pack.language_folder, pack.voice_folder):
+        if not path.resolve().is_relative_to(folder.resolve()):
+            raise PackError(f"{manifest}: {path} lies outside of the pack")
+    for path in folder.rglob("*"):
+        if path.suffix in EXECUTABLE_SUFFIXES:
+            raise PackError(
+                f"{path}: a pack may not hold {path.suffix} files, since loading one can run code"
+            )
+    return pack
+
+
+def list_packs(root: Path) -> list[Pack]:
+    """Every pack directly below `root`, by name. Raises PackError for a broken one."""
+    return [read_pack(manifest.parent) for manifest in sorted(root.glob(f"*/{MANIFEST}"))]
+
+
+def find_pack(root: Path, name: str) -> Pack:
+    """The pack called `name` below `root`. Raises UnknownModel naming those that exist."""
+    packs = {pack.name: pack for pack in list_packs(root)}
+    if name not in packs:
+        raise UnknownModel(f"no language pack {name!r} in {root}; there are: {', '.join(packs) or 'none'}")
+    return packs[name]
+
+
+def _fill(kind: type[_Section], values: Mapping[str, Any], where: str) -> _Section:
+    """A dataclass from a TOML table: every key known, every type right, none missing. Raises PackError."""
+    fields = {f.name: f for f in dataclasses.fields(kind)}  # type: ignore[arg-type]
+    if unknown := sorted(set(values) - set(fields)):
+        raise PackError(f"{where} has unknown keys {unknown}; known are {sorted(fields)}")
+    filled: dict[str, Any] = {}
+    for name, spec in fields.items():
+        if name not in values:
+            if spec.default is dataclasses.MISSING and spec.default_factory is dataclasses.MISSING:
+                raise PackError(f"{where} lacks {name!r}")
+            continue
+        filled[name] = _typed(values[name], str(spec.type), f"{where} {name}")
+    return kind(**filled)
+
+
+def _typed(value: Any, kind: str, where: str) -> Any:
+    """The TOML value as the annotated type; int passes for float, list for tuple of str."""
+    if kind == "float" and isinstance(value, int | float) and not isinstance(value, bool):
+        return float(value)
+    if kind == "tuple[str, ...]" and isinstance(value, list) and all(isinstance(v, str) for v in value):
+        return tuple(value)
+    simple = {"str": str, "int": int, "bool": bool}
+    if kind in simple and type(value) is not simple[kind] or kind in ("float", "tuple[str, ...]"):
+        raise PackError(f"{where} must be {kind}, got {value!r}")
+    return value
