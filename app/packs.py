@@ -18,7 +18,7 @@ from app.errors import PackError, UnknownModel
 MANIFEST = "pack.toml"
 FORMAT = 1
 EXECUTABLE_SUFFIXES = {".pkl", ".pickle", ".pt", ".pth", ".bin.index", ".npy", ".npz", ".py", ".so"}
-"""Files that loading could execute code from; a pack that has one is refused. CTranslate2's model.bin is not a pickle."""
+"""Files whose loading could run code; a pack that has one is refused. CTranslate2's model.bin is no pickle."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -168,9 +168,7 @@ def read_pack(folder: Path) -> Pack:
             raise PackError(f"{manifest}: {path} lies outside of the pack")
     for path in folder.rglob("*"):
         if path.suffix in EXECUTABLE_SUFFIXES:
-            raise PackError(
-                f"{path}: a pack may not hold {path.suffix} files, since loading one can run code"
-            )
+            raise PackError(f"{path}: a pack may not hold {path.suffix} files, since loading one can run code")
     return pack
 
 
@@ -209,6 +207,6 @@ def _typed(value: Any, kind: str, where: str) -> Any:
     if kind == "tuple[str, ...]" and isinstance(value, list) and all(isinstance(v, str) for v in value):
         return tuple(value)
     simple = {"str": str, "int": int, "bool": bool}
-    if kind in simple and type(value) is not simple[kind] or kind in ("float", "tuple[str, ...]"):
+    if (kind in simple and type(value) is not simple[kind]) or kind in ("float", "tuple[str, ...]"):
         raise PackError(f"{where} must be {kind}, got {value!r}")
     return value
