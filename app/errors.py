@@ -35,6 +35,8 @@ class BadRequest(ParleyError):
     """The caller's fault: answered with 400 or an `error` event, session unchanged."""
 
     code = "invalid_value"
+    event_id: str | None = None
+    """The client event to blame, where it said its id."""
 
 
 class BadAudio(BadRequest):
