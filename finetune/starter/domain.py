@@ -1,7 +1,7 @@
 """The starter's domain: which sentences exist and to which split each belongs. Knows no model and no audio.
 
-Splits are by the text of the user's turn, so that no sentence of a test occurs in training; besides, one name, city, word
-and number in ten never occurs in training at all (`words.is_kept_out`).
+Splits are by the text of the user's turn, so that no sentence of a test occurs in training; besides, one name, city,
+word and number in ten never occurs in training at all (`words.is_kept_out`).
 """
 
 from __future__ import annotations
@@ -22,10 +22,17 @@ KEPT_OUT_SHARE: Final = 0.1
 """Share of argument values in dev and test sentences that training never sees."""
 OUTSIDE_SHARE: Final = 0.14
 NAME_QUESTION_SHARE: Final = 0.04
-CORE: Final = frozenset(
-    ["what time is it", "what's the time", "what is the date", "what is the date today", "what day is it", "what day is it today", "hello", "hi", "hey", "good morning", "good evening", "goodbye", "bye", "good night", "thank you", "thanks", "thank you very much", "what is your name", "what's your name", "who are you", "what is my name", "what's my name", "tell me a story", "tell me a joke", "what can you do", "help", "stop", "yes", "no", "how are you", "hello how are you", "cancel the timer", "stop the timer", "how much time is left", "set a timer for five minutes", "turn on the light", "turn off the light", "turn on the lights", "turn off the lights", "what is the weather", "what's the weather like", "what is the weather today", "count to ten", "what is twelve plus thirty", "turn on the lights in the kitchen", "my name is anna"]
-) | {user for user, _ in SMALL_TALK}
-"""What every caller says. Always in training: an assistant that was never taught "hello" to prove a point helps nobody."""
+CORE: Final = frozenset((
+    "what time is it", "what's the time", "what is the date", "what is the date today", "what day is it",
+    "what day is it today", "hello", "hi", "hey", "good morning", "good evening", "goodbye", "bye", "good night",
+    "thank you", "thanks", "thank you very much", "what is your name", "what's your name", "who are you",
+    "what is my name", "what's my name", "tell me a story", "tell me a joke", "what can you do", "help", "stop",
+    "yes", "no", "how are you", "hello how are you", "cancel the timer", "stop the timer", "how much time is left",
+    "set a timer for five minutes", "turn on the light", "turn off the light", "turn on the lights",
+    "turn off the lights", "what is the weather", "what's the weather like", "what is the weather today",
+    "count to ten", "what is twelve plus thirty", "turn on the lights in the kitchen", "my name is anna",
+)) | {user for user, _ in SMALL_TALK}  # fmt: skip
+"""What every caller says. Always in training: an assistant that does not know "hello" helps nobody."""
 
 
 def split_of(user: str) -> Split:

@@ -59,7 +59,8 @@ def date(e: Entities) -> Exchange:
         day = choose(("tomorrow", "yesterday"))
         verb = "is" if day == "tomorrow" else "was"
         user = choose((
-            f"what day {verb} {day}", f"what is the date {day}", f"which day {verb} it {day}", f"what date {verb} {day}",
+            f"what day {verb} {day}", f"what is the date {day}", f"which day {verb} it {day}",
+            f"what date {verb} {day}",
             f"tell me the date of {day}", f"{day} {verb} what day", f"what weekday {verb} {day}",
         ))  # fmt: skip
         return Exchange(user, tool="get_date", arguments={"day": day})
@@ -120,7 +121,8 @@ def arithmetic(e: Entities) -> Exchange:
     if sign == "-" and right > left and e.rng.random() < 0.8:
         left, right = right, left
     user = choose((
-        "what is ", "how much is ", "calculate ", "compute ", "what's ", "tell me what is ", "can you calculate ", "and ",
+        "what is ", "how much is ", "calculate ", "compute ", "what's ", "tell me what is ", "can you calculate ",
+        "and ",
         "", "please calculate ", "what do you get for ", "what does it make ", "i need to know ", "work out ",
     )) + f"{number_words(left)} {word} {number_words(right)}"  # fmt: skip
     return Exchange(user, tool="calculate", arguments={"expression": f"{left} {sign} {right}"})
@@ -168,7 +170,8 @@ def device(e: Entities) -> Exchange:
     sentences = [f"turn {state} the {thing}", f"switch the {thing} {state}", f"turn the {thing} {state}"]
     if where:
         sentences = [
-            f"turn {state} the {thing} in the {room}", f"turn the {room} {thing} {state}", f"{thing} {state} in the {room}",
+            f"turn {state} the {thing} in the {room}", f"turn the {room} {thing} {state}",
+            f"{thing} {state} in the {room}",
             f"switch {state} the {room} {thing}", f"switch the {thing} in the {room} {state}",
             f"turn {state} the {room} {thing}", f"put the {thing} {state} in the {room}",
             f"in the {room} turn {state} the {thing}",
@@ -189,14 +192,16 @@ def weather(e: Entities) -> Exchange:
             f"what is the weather in {city}{day}", f"what's the weather like in {city}{day}",
             f"how is the weather in {city}{day}", f"is it going to rain in {city}{day}", f"how cold is it in {city}",
             f"will it be sunny in {city}{day}", f"what is the temperature in {city}", f"does it snow in {city}{day}",
-            f"tell me the weather in {city}{day}", f"do i need an umbrella in {city}{day}", f"is it warm in {city}{day}",
+            f"tell me the weather in {city}{day}", f"do i need an umbrella in {city}{day}",
+            f"is it warm in {city}{day}",
             f"weather in {city}{day} please", f"give me the forecast for {city}{day}",
         ))  # fmt: skip
         return Exchange(user, tool="get_weather", arguments={"city": city})
     user = choose((
         f"what is the weather{day}", f"what's the weather like{day}", f"how is the weather{day}", f"will it rain{day}",
         f"do i need an umbrella{day}", f"is it going to snow{day}", f"will it be warm{day}", "how cold is it outside",
-        f"tell me the weather{day}", f"is it raining{day}", f"how warm will it be{day}", f"weather forecast{day} please",
+        f"tell me the weather{day}", f"is it raining{day}", f"how warm will it be{day}",
+        f"weather forecast{day} please",
     ))  # fmt: skip
     return Exchange(user, tool="get_weather", arguments={})
 

@@ -263,7 +263,8 @@ SMALL_TALK: Final = (
     ("do you sleep", "No, I am always awake."), ("do you have friends", "Yes, you are my friend."),
     ("are you listening", "Yes, I am listening."), ("do you understand me", "Yes, most of the time."),
     ("i am back", "Welcome back."), ("i am home", "Welcome home."), ("let's talk", "With pleasure. What about?"),
-    ("i have a question", "Go ahead, I am listening."), ("good idea", "Thank you."), ("that is nice", "I think so too."),
+    ("i have a question", "Go ahead, I am listening."), ("good idea", "Thank you."), ("that is nice",
+    "I think so too."),
     ("sorry", "No problem."), ("excuse me", "Yes, how can I help you?"), ("test", "I can hear you."),
     ("are you a man or a woman", "I am a program, so I am neither."), ("what are you doing", "I am listening to you."),
 )  # fmt: skip
