@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
+from app.house import ROOMS
 from finetune.starter import words
 from finetune.starter.domain_entities import Entities
 from finetune.starter.domain_requests import Exchange
@@ -77,7 +78,7 @@ def outside(e: Entities) -> Exchange:
     ):
         opening = ""
     user = opening + pattern.format(
-        name=e.name(), city=e.city(), word=e.word(), number=number_words(e.number(2, 99)), room=choose(words.ROOMS),
+        name=e.name(), city=e.city(), word=e.word(), number=number_words(e.number(2, 99)), room=choose(ROOMS),
         day=choose(words.DAYS), food=choose(words.FOODS), animal=choose(words.ANIMALS), color=choose(words.COLORS),
         country=choose(tuple(words.CAPITALS)), music=choose(MUSIC), task=choose(TASKS), language=choose(LANGUAGES),
     )  # fmt: skip

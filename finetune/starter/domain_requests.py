@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Final
 
+from app.house import DEVICES, ROOMS
 from finetune.starter import words
 from finetune.starter.domain_entities import Entities
 from finetune.starter.words import number_words
@@ -131,7 +132,7 @@ def arithmetic(e: Entities) -> Exchange:
 def device(e: Entities) -> Exchange:
     """Lights and devices: switch, set, ask."""
     choose = e.rng.choice
-    thing, room = choose(words.DEVICES), choose(words.ROOMS)
+    thing, room = choose(DEVICES), choose(ROOMS)
     where = e.rng.random() < 0.65
     arguments: dict[str, Any] = {"device": thing, "room": room} if where else {"device": thing}
     kind = e.rng.random()

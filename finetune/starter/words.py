@@ -48,14 +48,6 @@ NAMES: Final = _listed("""
 """)
 
 CITIES: Final = tuple(TIME_ZONES)
-ROOMS: Final = _listed("""
-    kitchen, bedroom, living room, bathroom, hallway, garage, office, garden, dining room, basement, attic,
-    nursery
-""")
-DEVICES: Final = _listed("""
-    light, lights, lamp, fan, heater, television, radio, music, heating, coffee machine, air conditioning,
-    speaker, door lock, washing machine, oven, alarm
-""")
 COLORS: Final = _listed("""
     red, blue, green, yellow, white, orange, purple, pink, black, brown, gray, silver
 """)
