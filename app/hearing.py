@@ -1,0 +1,91 @@
+"""The ear of one session: audio of any chunking in; frames, and where speech starts and stops, out. Sans-I/O.
+
+Knows nothing of recognizers, events or replies. Audio is resampled and framed here once, for voice activity
+detection and recognition alike.
+"""
+
+from __future__ import annotations
+
+import collections
+from collections.abc import Iterator
+
+from app.audio import (
+    BYTES_PER_SAMPLE,
+    FRAME_SAMPLES,
+    FRAME_SECONDS,
+    HEARING_RATE,
+    REALTIME_RATE,
+    Pcm16,
+    Resampler,
+    to_waveform,
+)
+from app.session_config import SemanticVad, ServerVad
+from app.turn import Endpointer, SpeechStarted, SpeechStopped
+from app.vad import SpeechProbability
+
+FRAME_BYTES = FRAME_SAMPLES * BYTES_PER_SAMPLE  # 1024
+OPENING_SECONDS = 0.2  # kept beyond the prefix padding: the frames that it takes to be sure that somebody speaks
+
+
+class Hearing:
+    """Frames of one caller, and the frames before an utterance that belong to it."""
+
+    def __init__(self, detection: ServerVad | SemanticVad | None) -> None:
+        self._resampler = Resampler(REALTIME_RATE, HEARING_RATE)
+        self._unframed = bytearray()
+        self._recent: collections.deque[Pcm16] = collections.deque()
+        self._speech_probability = SpeechProbability()
+        self._heard_seconds = 0.0
+        self.detect(detection)
+
+    def detect(self, detection: ServerVad | SemanticVad | None) -> None:
+        """How turns end from now on; None: only by hand."""
+        self._endpointer: Endpointer | None = None
+        if detection is not None:
+            vad = detection if isinstance(detection, ServerVad) else ServerVad()
+            self._endpointer = Endpointer(
+                threshold=vad.threshold,
+                prefix_padding_seconds=vad.prefix_padding_ms / 1000,
+                silence_seconds=vad.silence_duration_ms / 1000,
+            )
+            self._endpointer.heard_seconds = self._heard_seconds
+
+    @property
+    def heard_seconds(self) -> float:
+        """All audio of the session, in whole frames."""
+        return self._heard_seconds
+
+    def feed(self, pcm: Pcm16) -> Iterator[tuple[Pcm16, SpeechStarted | SpeechStopped | None]]:
+        """PCM16 at REALTIME_RATE to frames at HEARING_RATE, each with what began or ended in it."""
+        self._unframed += self._resampler.feed(pcm)
+        while len(self._unframed) >= FRAME_BYTES:
+            frame = bytes(self._unframed[:FRAME_BYTES])
+            del self._unframed[:FRAME_BYTES]
+            self._heard_seconds += FRAME_SECONDS
+            happened = None
+            if self._endpointer is not None:
+                happened = self._endpointer.feed(FRAME_SECONDS, self._speech_probability(to_waveform(frame)))
+            self._keep(frame)
+            yield frame, happened
+
+    def since(self, start_seconds: float) -> list[Pcm16]:
+        """The latest frames from `start_seconds` on, as far back as they are kept."""
+        wanted = round((self._heard_seconds - start_seconds) / FRAME_SECONDS)
+        return list(self._recent)[-wanted:] if wanted > 0 else []
+
+    def end_utterance(self) -> None:
+        """The utterance was ended from outside: by a commit, a clear, or its length."""
+        if self._endpointer is not None:
+            self._endpointer.stop()
+
+    def clear(self) -> None:
+        """Forgets audio that is not part of an utterance yet."""
+        self._unframed.clear()
+        self._recent.clear()
+        self.end_utterance()
+
+    def _keep(self, frame: Pcm16) -> None:
+        self._recent.append(frame)
+        padding = self._endpointer.prefix_padding_seconds if self._endpointer is not None else 0.0
+        while len(self._recent) * FRAME_SECONDS > padding + OPENING_SECONDS:
+            self._recent.popleft()

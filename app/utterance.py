@@ -1,0 +1,98 @@
+"""The caller's words of one item, from its first frame to its transcript. Knows no protocol event and no turn.
+
+Frames go to the recognizer while the caller speaks. A recognizer that is down or full does not disturb the caller's
+audio: the failure waits until the transcript is asked for.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import AsyncGenerator
+
+from app.audio import HEARING_RATE, Pcm16, seconds_of
+from app.errors import ParleyError
+from app.reply import close
+from app.workers.base import Recognition, Recognizer, Transcript
+
+
+class Utterance:
+    """One utterance; `finish` or `abort` ends it."""
+
+    def __init__(self, item_id: str, recognizer: Recognizer, *, language: str = "", prompt: str = "") -> None:
+        self.item_id = item_id
+        self.seconds = 0.0
+        """Audio fed so far."""
+        self.shown = ""
+        """Words given out by `deltas` so far."""
+        self._backlog: list[Pcm16] = []
+        self._recognition: Recognition | None = None
+        self._opening = asyncio.create_task(self._open(recognizer, language, prompt))
+
+    def feed(self, frame: Pcm16) -> None:
+        """PCM16 at HEARING_RATE; kept until the recognizer has opened the utterance."""
+        self.seconds += seconds_of(frame, HEARING_RATE)
+        if self._recognition is not None:
+            self._recognition.feed(frame)
+        else:
+            self._backlog.append(frame)
+
+    async def deltas(self) -> AsyncGenerator[str, None]:
+        """Words as soon as they are stable; they are never taken back. Ends with the utterance, or silently on failure.
+
+        Stable are the words on which two hypotheses in a row agree, less the last one, which may still be half a word
+        (LocalAgreement-2, Liu et al. 2020, arXiv 2005.11185).
+        """
+        try:
+            recognition = await asyncio.shield(self._opening)
+        except ParleyError:
+            return  # `finish` raises it
+        previous: list[str] = []
+        hypotheses = recognition.hypotheses()
+        try:
+            async for hypothesis in hypotheses:
+                words = hypothesis.split()
+                stable = _common_prefix(previous, words)[:-1]
+                previous = words
+                text = " ".join(stable)
+                if len(text) > len(self.shown) and text.startswith(self.shown):
+                    delta = text[len(self.shown) :]
+                    self.shown = text
+                    yield delta
+        except ParleyError:
+            return
+        finally:
+            await close(hypotheses)
+
+    def rest(self, transcript: str) -> str:
+        """What is left of the final words after those shown; empty where the final words differ from them."""
+        return transcript[len(self.shown) :] if transcript.startswith(self.shown) else ""
+
+    async def finish(self) -> Transcript:
+        """The transcript. Raises WorkerError."""
+        recognition = await self._opening
+        return await recognition.finish()
+
+    async def abort(self) -> None:
+        """Forgets the utterance and frees its slot."""
+        if not self._opening.done():
+            self._opening.cancel()
+        with contextlib.suppress(ParleyError, asyncio.CancelledError):
+            await (await self._opening).abort()
+
+    async def _open(self, recognizer: Recognizer, language: str, prompt: str) -> Recognition:
+        recognition = await recognizer.start(language=language, prompt=prompt)
+        for frame in self._backlog:
+            recognition.feed(frame)
+        self._backlog.clear()
+        self._recognition = recognition
+        return recognition
+
+
+def _common_prefix(first: list[str], second: list[str]) -> list[str]:
+    count = 0
+    for a, b in zip(first, second, strict=False):
+        if a != b:
+            break
+        count += 1
+    return second[:count]
