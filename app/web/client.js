@@ -1,0 +1,227 @@
+// Owns the page's controls: joins microphone, loudspeaker, connection and call to what is seen. The page's story.
+
+import { Call } from "./call.js";
+import { Connection } from "./connection.js";
+import { Conversation } from "./conversation.js";
+import { Guide } from "./guide.js";
+import { watchHealth } from "./health.js";
+import { Microphone } from "./microphone.js";
+import { Playback } from "./playback.js";
+import { legend } from "./timeline.js";
+
+const DEFAULT_MODEL = "en-starter";
+const LOUDEST_DB = -12; // RMS of speech close to the microphone: the meter's full width
+const QUIETEST_DB = -60;
+
+const $ = (id) => document.getElementById(id);
+const page = Object.fromEntries(
+  ["announcer", "examples", "form", "greeting", "guide", "key", "key-dialog", "key-form", "key-hint", "knows", "legend"]
+    .concat(["level", "notices", "pack", "ptt", "scroller", "state", "stop", "talk", "talk-label", "text", "turns"])
+    .concat(["workers"])
+    .map((id) => [id, $(id)]),
+);
+
+// 1. The parts.
+let link = { state: "connecting" }; // of the connection
+const conversation = new Conversation(page.turns, page.scroller);
+const playback = new Playback({
+  onStart: () => show(),
+  onPlayed: (item, milliseconds) => (conversation.find(item).heardMs = milliseconds),
+  onEnd: (item, milliseconds) => {
+    conversation.find(item).heardMs = milliseconds;
+    call.heardAll(item);
+  },
+});
+const connection = new Connection({
+  onEvent: (event) => call.handle(event),
+  onState: (state, detail = {}) => {
+    const was = link.state;
+    link = { state, ...detail };
+    if (was === "open") call.lost();
+    if (state === "open") notice("connection", "");
+    if (state === "waiting") notice("connection", "The service is gone. This page keeps trying to reach it.");
+    if (state === "key") askForKey(detail.wrong);
+    show();
+  },
+});
+const call = new Call({
+  connection,
+  playback,
+  conversation,
+  onChange: () => show(),
+  onProblem: (words) => notice("call", words),
+  announce: (words) => (page.announcer.textContent = words),
+});
+const microphone = new Microphone({
+  onFrame: (pcm, level) => {
+    call.hear(pcm);
+    showLevel(level);
+  },
+  onLost: () => {
+    call.hangUp();
+    notice("microphone", "The microphone was unplugged or taken back by the browser.");
+    show();
+  },
+});
+
+// 2. What is seen.
+function show() {
+  const { phase } = call;
+  const words = {
+    hearing: "Hearing you",
+    speaking: "Speaking",
+    thinking: "Thinking",
+    idle: microphone.open ? (call.pushToTalk ? "Hold the button or the space bar" : "Listening") : "Ready",
+  };
+  const links = {
+    connecting: "Connecting",
+    waiting: `No connection; trying again in ${Math.max(1, Math.round(link.seconds))} s`,
+    key: "A key is needed",
+  };
+  const state = link.state === "open" ? (phase === "idle" && microphone.open ? "listening" : phase) : link.state;
+  const sentence = links[link.state] ?? words[phase];
+  if (page.state.textContent !== sentence) page.state.textContent = sentence; // else a screen reader repeats it
+  document.body.dataset.state = state;
+  page.talk.disabled = link.state !== "open";
+  page.talk.classList.toggle("live", microphone.open);
+  page.talk.classList.toggle("held", call.pressed);
+  page["talk-label"].textContent = talkLabel();
+  page.stop.disabled = !call.canStop;
+  if (!conversation.empty) page.greeting.hidden = true;
+  if (!microphone.open) showLevel(0);
+}
+
+function talkLabel() {
+  if (call.pushToTalk) return call.pressed ? "Let go to send" : "Hold to talk";
+  return microphone.open ? "End conversation" : "Start conversation";
+}
+
+function showLevel(level) {
+  const decibels = 20 * Math.log10(level + 1e-9);
+  const share = Math.max(0, Math.min(1, (decibels - QUIETEST_DB) / (LOUDEST_DB - QUIETEST_DB)));
+  page.level.style.transform = `scaleX(${share.toFixed(3)})`;
+}
+
+/** One notice per subject; empty words take it away. */
+function notice(subject, words) {
+  let line = page.notices.querySelector(`[data-subject="${subject}"]`);
+  if (words === "") return line?.remove();
+  if (line?.firstChild.textContent === words) return undefined;
+  line?.remove();
+  line = document.createElement("div");
+  line.className = "notice";
+  line.dataset.subject = subject;
+  line.setAttribute("role", "alert");
+  const text = document.createElement("p");
+  text.textContent = words;
+  const close = document.createElement("button");
+  close.type = "button";
+  close.textContent = "×";
+  close.setAttribute("aria-label", "Close this message");
+  close.onclick = () => line.remove();
+  line.append(text, close);
+  return page.notices.append(line);
+}
+
+function askForKey(wrong) {
+  if (wrong) page["key-hint"].textContent = "That key was refused. Try again.";
+  if (!page["key-dialog"].open) page["key-dialog"].showModal();
+}
+
+// 3. What the caller does.
+async function startMicrophone() {
+  try {
+    await Promise.all([playback.unlock(), microphone.start()]);
+    notice("microphone", "");
+  } catch (error) {
+    notice("microphone", error.message);
+  }
+  show();
+  return microphone.open;
+}
+
+function stopMicrophone() {
+  microphone.stop();
+  call.hangUp();
+  call.stop();
+}
+
+page.talk.addEventListener("click", () => {
+  if (call.pushToTalk) return;
+  notice("call", "");
+  if (microphone.open) stopMicrophone();
+  else startMicrophone();
+});
+
+page.ptt.addEventListener("change", async () => {
+  const on = page.ptt.checked;
+  if (!on && microphone.open) stopMicrophone();
+  call.setPushToTalk(on);
+  if (on && !microphone.open) await startMicrophone(); // the question for permission comes now, not in mid-sentence
+  show();
+});
+
+async function press() {
+  if (!call.pushToTalk || call.pressed || link.state !== "open") return;
+  if (microphone.open) call.press();
+  else await startMicrophone();
+}
+
+const isHoldKey = (event) =>
+  event.code === "Space" && call.pushToTalk && !event.target.closest("input, textarea, summary, dialog, .stop, .send, a");
+document.addEventListener("keydown", (event) => {
+  if (event.key === "Escape" && call.canStop) call.stop();
+  if (!isHoldKey(event)) return;
+  event.preventDefault();
+  if (!event.repeat) press();
+});
+document.addEventListener("keyup", (event) => {
+  if (event.code === "Space" && call.pressed) {
+    event.preventDefault();
+    call.release();
+  }
+});
+page.talk.addEventListener("pointerdown", (event) => {
+  if (!call.pushToTalk) return;
+  page.talk.setPointerCapture(event.pointerId);
+  press();
+});
+for (const end of ["pointerup", "pointercancel"]) page.talk.addEventListener(end, () => call.release());
+window.addEventListener("blur", () => call.release());
+page.talk.addEventListener("contextmenu", (event) => call.pushToTalk && event.preventDefault()); // a long touch
+
+page.stop.addEventListener("click", () => call.stop());
+
+function say(text) {
+  notice("call", "");
+  playback.unlock().catch(() => notice("call", "This browser does not play the reply's sound."));
+  call.say(text);
+  if (!wide.matches) page.guide.open = false;
+}
+
+page.form.addEventListener("submit", (event) => {
+  event.preventDefault();
+  const text = page.text.value.trim();
+  if (text === "") return;
+  page.text.value = "";
+  say(text);
+});
+
+page["key-form"].addEventListener("submit", () => {
+  connection.useKey(page.key.value);
+  page.key.value = "";
+});
+
+// 4. Begin. Typing works without a microphone, so the socket opens at once.
+const wide = window.matchMedia("(min-width: 900px)");
+const unfold = () => (page.guide.open = wide.matches || conversation.empty);
+wide.addEventListener("change", unfold);
+unfold();
+page.guide.addEventListener("toggle", () => wide.matches && (page.guide.open = true)); // a column there, not a drawer
+legend(page.legend);
+const guide = new Guide({ page, notice, say });
+const wanted = new URLSearchParams(location.search).get("model");
+watchHealth((health) => guide.show(health, link.state)).then((health) => {
+  connection.open(wanted ?? health?.pack?.name ?? DEFAULT_MODEL);
+});
+show();

@@ -1,0 +1,93 @@
+// Owns the loudspeaker: a queue of PCM16 by item, and how much of each was heard. Knows no protocol or page.
+
+const REALTIME_RATE = 24000; // Hz; the context runs at it, so that the browser's own resampler does the rest
+const ANSWER_MS = 200; // a suspended context never answers; then the last report counts
+
+/** Plays items one after the other. Calls onStart(item), onPlayed(item, ms) and onEnd(item, ms). */
+export class Playback {
+  constructor({ onStart, onPlayed, onEnd }) {
+    this.callbacks = { onStart, onPlayed, onEnd };
+    this.heard = new Map(); // item -> samples played by the last report, for every item that has not ended
+    this.context = null;
+    this.node = null; // promise of the worklet node
+    this.cuts = new Map(); // token -> resolve
+    this.tokens = 0;
+  }
+
+  /** Must be called from a click or key press: browsers keep audio silent until then. */
+  async unlock() {
+    if (this.node === null) this.node = this.#start();
+    await this.node;
+    if (this.context.state === "suspended") await this.context.resume();
+  }
+
+  /** Appends base64 PCM16 at 24 kHz to what `item` says. */
+  async push(item, base64) {
+    if (!this.heard.has(item)) {
+      this.heard.set(item, 0);
+      this.callbacks.onStart(item);
+    }
+    const bytes = Uint8Array.from(atob(base64), (character) => character.charCodeAt(0));
+    const samples = Float32Array.from(new Int16Array(bytes.buffer), (sample) => sample / 32768);
+    await this.#post({ type: "push", item, samples }, [samples.buffer]);
+  }
+
+  /** No more audio will come for `item`. */
+  async end(item) {
+    if (this.heard.has(item)) await this.#post({ type: "end", item });
+  }
+
+  get playing() {
+    return this.heard.size > 0;
+  }
+
+  /** Silence at once. Resolves to [[item, milliseconds heard]] of every item that had not ended. */
+  async cut() {
+    if (!this.playing) return [];
+    const reported = [...this.heard];
+    this.heard.clear();
+    this.tokens += 1;
+    const token = this.tokens;
+    const answer = new Promise((resolve) => {
+      this.cuts.set(token, resolve);
+      setTimeout(() => resolve(reported), ANSWER_MS);
+    });
+    await this.#post({ type: "cut", token });
+    const played = new Map(await answer);
+    this.cuts.delete(token);
+    return reported.map(([item]) => [item, this.#milliseconds(played.get(item) ?? 0)]);
+  }
+
+  async #start() {
+    this.context = new AudioContext({ sampleRate: REALTIME_RATE, latencyHint: "interactive" });
+    await this.context.audioWorklet.addModule("/web/speaker.js");
+    const node = new AudioWorkletNode(this.context, "speaker", { numberOfInputs: 0, outputChannelCount: [1] });
+    node.port.onmessage = ({ data }) => this.#receive(data);
+    node.connect(this.context.destination);
+    return node;
+  }
+
+  async #post(message, transfer = []) {
+    if (this.node === null) this.node = this.#start();
+    (await this.node).port.postMessage(message, transfer);
+  }
+
+  #receive({ type, token, item, played }) {
+    if (type === "cut") this.cuts.get(token)?.(played);
+    else if (type === "ended") {
+      if (this.heard.delete(item)) this.callbacks.onEnd(item, this.#milliseconds(played));
+    } else {
+      for (const [each, samples] of played) {
+        if (!this.heard.has(each)) continue; // cut since the report was written
+        this.heard.set(each, samples);
+        this.callbacks.onPlayed(each, this.#milliseconds(samples));
+      }
+    }
+  }
+
+  /** Samples handed to the device, less those that have not left it yet: a headset adds up to 0.3 s. */
+  #milliseconds(samples) {
+    const latency = this.context.outputLatency ?? 0; // seconds
+    return Math.max(0, Math.floor((samples / REALTIME_RATE - latency) * 1000));
+  }
+}
