@@ -1,0 +1,218 @@
+"""OpenAI's audio endpoints: a file to its words, a text to its speech. Knows no engine; receives ready workers."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+from collections.abc import AsyncIterator, Iterator
+from typing import Annotated, Any, Final
+
+import numpy as np
+from fastapi import APIRouter, File, Form, Request, Response, UploadFile
+from fastapi.responses import JSONResponse, PlainTextResponse
+from pydantic import BaseModel, Field, field_validator
+from starlette.exceptions import HTTPException
+
+from app.audio import HEARING_RATE, REALTIME_RATE, Resampler, Waveform, to_pcm16
+from app.errors import BadRequest, ParleyError, UnknownModel
+from app.media import CONTENT_TYPES, decode, open_encoder
+from app.names import check_model, voice_of
+from app.rest import MAX_UPLOAD, api_router, envelope_of
+from app.rest_stream import DONE, EVENT_STREAM, Stream, all_of, close, first_of, resumed, sse, while_connected
+from app.workers.base import Recognition, Recognizer, SpeechChunk, Synthesizer, Transcript
+
+MAX_INPUT: Final = 4096  # characters of a speech request, as OpenAI's
+UTTERANCE_SECONDS: Final = 28.0  # longest piece given to a recognizer: Whisper's window is 30 s
+QUIET_SECONDS: Final = 0.2  # a cut is made in the middle of the quietest stretch of this length
+PIECE: Final = HEARING_RATE  # samples fed at once
+
+
+def transcription_routes(recognizer: Recognizer, pack_name: str) -> APIRouter:
+    """POST /v1/audio/transcriptions, heard by `recognizer`."""
+    router = api_router()
+
+    @router.post("/audio/transcriptions", responses=TRANSCRIPTION_ANSWERS)
+    async def transcribe(
+        request: Request,
+        file: Annotated[UploadFile, File(description="flac, mp3, mp4, mpeg, mpga, m4a, ogg, wav or webm, up to 25 MB")],
+        model: Annotated[str, Form()],
+        language: Annotated[str, Form()] = "",
+        prompt: Annotated[str, Form()] = "",
+        response_format: Annotated[str, Form()] = "json",
+        stream: Annotated[bool, Form()] = False,
+    ) -> Response:
+        check_model(model, pack_name)
+        if response_format not in ("json", "text"):
+            raise BadRequest(
+                f"response_format {response_format!r} is not supported; expected json or text", param="response_format"
+            )
+        data = await file.read(MAX_UPLOAD + 1)
+        if len(data) > MAX_UPLOAD:
+            raise HTTPException(413, f"The file has more than {MAX_UPLOAD} bytes, the most that is accepted")
+        waveform = await asyncio.to_thread(decode, data)
+        heard = hear(recognizer, waveform, language, prompt)
+        if stream:
+            first = await while_connected(request, first_of(heard))
+            return Stream(_transcript_events(first, heard), heard, EVENT_STREAM)
+        transcripts = await while_connected(request, all_of(heard))
+        text = " ".join(part.text for part in transcripts if part.text)
+        if response_format == "text":
+            return PlainTextResponse(text + "\n")
+        seconds = len(waveform) / HEARING_RATE
+        return JSONResponse({"text": text, "usage": {"type": "duration", "seconds": seconds}})
+
+    return router
+
+
+async def hear(recognizer: Recognizer, waveform: Waveform, language: str, prompt: str) -> AsyncIterator[Transcript]:
+    """A recording of any length, utterance by utterance; closing it early frees the recognizer's slot."""
+    for utterance in utterances(waveform):
+        recognition = await recognizer.start(language=language, prompt=prompt)
+        try:
+            transcript = await _recognize(recognition, utterance)
+        except BaseException:
+            await recognition.abort()
+            raise
+        yield transcript
+
+
+async def _recognize(recognition: Recognition, utterance: Waveform) -> Transcript:
+    for start in range(0, len(utterance), PIECE):
+        recognition.feed(to_pcm16(utterance[start : start + PIECE]))
+        await asyncio.sleep(0)  # a long recording must not keep other callers' frames waiting
+    return await recognition.finish()
+
+
+def utterances(waveform: Waveform, longest: float = UTTERANCE_SECONDS) -> Iterator[Waveform]:
+    """A recording cut into pieces of at most `longest` seconds, each cut in the quietest part of the last third."""
+    quiet = int(QUIET_SECONDS * HEARING_RATE)
+    most = int(longest * HEARING_RATE)
+    while len(waveform) > most:
+        tail = waveform[most * 2 // 3 : most].astype(np.float64)
+        power = np.concatenate(([0.0], np.cumsum(tail**2)))
+        cut = most * 2 // 3 + int(np.argmin(power[quiet:] - power[:-quiet])) + quiet // 2
+        yield waveform[:cut]
+        waveform = waveform[cut:]
+    yield waveform
+
+
+async def _transcript_events(first: Transcript | None, rest: AsyncIterator[Transcript]) -> AsyncIterator[bytes]:
+    """Server-sent events: a delta an utterance, since interim words may still change; then the whole."""
+    text = ""
+    try:
+        async for part in resumed(first, rest):
+            if part.text:
+                delta = part.text if not text else " " + part.text
+                text += delta
+                yield sse({"type": "transcript.text.delta", "delta": delta})
+        yield sse({"type": "transcript.text.done", "text": text})
+    except ParleyError as error:
+        yield sse(envelope_of(error))
+    yield DONE
+
+
+class VoiceById(BaseModel):
+    """A voice as an object, the way that custom voices are named."""
+
+    id: str
+
+
+class SpeechBody(BaseModel):
+    """What POST /v1/audio/speech takes; other fields are ignored."""
+
+    model: str
+    input: Annotated[str, Field(max_length=MAX_INPUT)]
+    voice: str | VoiceById = ""
+    response_format: str | None = None
+    speed: Annotated[float | None, Field(ge=0.25, le=4.0, allow_inf_nan=False)] = None
+    instructions: str | None = None
+    stream_format: str | None = None
+
+    @field_validator("input")
+    @classmethod
+    def _speakable(cls, text: str) -> str:
+        if not text.strip():
+            raise ValueError("is empty, there is nothing to say")
+        if "\0" in text:
+            raise ValueError("has a NUL character, expected text")
+        return text
+
+
+def speech_routes(synthesizer: Synthesizer, pack_name: str, voices: tuple[str, ...] = ()) -> APIRouter:
+    """POST /v1/audio/speech, spoken by `synthesizer`; of `voices` the first is the default, none: the worker decides.
+
+    The answer is 24 kHz mono in every format and begins before the text is wholly spoken.
+    """
+    router = api_router()
+
+    @router.post("/audio/speech", response_class=Response, responses=SPEECH_ANSWERS)
+    async def speak(request: Request, body: SpeechBody) -> Response:
+        check_model(body.model, pack_name)
+        try:
+            voice = voice_of(body.voice if isinstance(body.voice, str) else body.voice.id, voices)
+            wanted = body.response_format or "mp3"
+            if wanted not in CONTENT_TYPES:
+                open_encoder(wanted, REALTIME_RATE)
+            if body.stream_format not in (None, "audio", "sse"):
+                raise BadRequest(
+                    f"stream_format {body.stream_format!r} is not supported; expected audio or sse",
+                    param="stream_format",
+                )
+            chunks = synthesizer.speak(body.input, voice=voice, speed=body.speed or 1.0)
+            first = await while_connected(request, first_of(chunks))
+        except UnknownModel as error:  # the route's resource is the model; a voice is a parameter of it
+            raise BadRequest(error.message, param="voice") from error
+        audio = _encoded(resumed(first, chunks), wanted)
+        if body.stream_format == "sse":
+            return Stream(_speech_events(audio), chunks, EVENT_STREAM)
+        return Stream(audio, chunks, CONTENT_TYPES[wanted])
+
+    return router
+
+
+async def _encoded(chunks: AsyncIterator[SpeechChunk], name: str) -> AsyncIterator[bytes]:
+    """Speech as a file, piece by piece. A failure cuts the answer short, so that it is not taken for its end."""
+    encoder = open_encoder(name, REALTIME_RATE)
+    resampler: Resampler | None = None
+    rate = REALTIME_RATE
+    async for chunk in chunks:
+        if resampler is None or chunk.sample_rate != rate:
+            rate = chunk.sample_rate
+            resampler = Resampler(rate, REALTIME_RATE)
+        if data := await asyncio.to_thread(encoder.feed, resampler.feed(chunk.pcm)):
+            yield data
+    tail = encoder.feed(resampler.feed(b"", last=True)) if resampler is not None else b""
+    if data := tail + encoder.finish():
+        yield data
+
+
+async def _speech_events(audio: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+    try:
+        async for data in audio:
+            yield sse({"type": "speech.audio.delta", "audio": base64.b64encode(data).decode()})
+        usage = {"input_tokens": 0, "output_tokens": 0, "total_tokens": 0}  # a cascade's voice counts none
+        yield sse({"type": "speech.audio.done", "usage": usage})
+    except ParleyError as error:
+        yield sse(envelope_of(error))
+    finally:
+        await close(audio)
+
+
+_TEXT: Final = {"schema": {"type": "string"}}
+_BYTES: Final = {"schema": {"type": "string", "format": "binary"}}
+TRANSCRIPTION_ANSWERS: Final[dict[int | str, dict[str, Any]]] = {
+    200: {
+        "description": "The transcript; with `stream`, as events",
+        "content": {
+            "application/json": {"schema": {"type": "object", "required": ["text"]}},
+            "text/plain": _TEXT,
+            EVENT_STREAM: _TEXT,
+        },
+    }
+}
+SPEECH_ANSWERS: Final[dict[int | str, dict[str, Any]]] = {
+    200: {
+        "description": "The speech, as it is made",
+        "content": dict.fromkeys(CONTENT_TYPES.values(), _BYTES) | {EVENT_STREAM: _TEXT},
+    }
+}
