@@ -21,6 +21,8 @@ const page = Object.fromEntries(
     .map((id) => [id, $(id)]),
 );
 
+const wide = window.matchMedia("(min-width: 900px)"); // as in style.css
+
 // 1. The parts.
 let link = { state: "connecting" }; // of the connection
 const conversation = new Conversation(page.turns, page.scroller);
@@ -87,13 +89,16 @@ function show() {
   page.talk.classList.toggle("held", call.pressed);
   page["talk-label"].textContent = talkLabel();
   page.stop.disabled = !call.canStop;
-  if (!conversation.empty) page.greeting.hidden = true;
+  if (!conversation.empty && !page.greeting.hidden) {
+    page.greeting.hidden = true;
+    if (!wide.matches) page.guide.open = false; // a phone has no room for both
+  }
   if (!microphone.open) showLevel(0);
 }
 
 function talkLabel() {
   if (call.pushToTalk) return call.pressed ? "Let go to send" : "Hold to talk";
-  return microphone.open ? "End conversation" : "Start conversation";
+  return microphone.open ? "Hang up" : "Start talking";
 }
 
 function showLevel(level) {
@@ -196,7 +201,6 @@ function say(text) {
   notice("call", "");
   playback.unlock().catch(() => notice("call", "This browser does not play the reply's sound."));
   call.say(text);
-  if (!wide.matches) page.guide.open = false;
 }
 
 page.form.addEventListener("submit", (event) => {
@@ -213,7 +217,6 @@ page["key-form"].addEventListener("submit", () => {
 });
 
 // 4. Begin. Typing works without a microphone, so the socket opens at once.
-const wide = window.matchMedia("(min-width: 900px)");
 const unfold = () => (page.guide.open = wide.matches || conversation.empty);
 wide.addEventListener("change", unfold);
 unfold();

@@ -66,7 +66,7 @@ export class Conversation {
     scroller.addEventListener("scroll", () => {
       atEnd = scroller.scrollHeight - scroller.scrollTop - scroller.clientHeight < 60;
     });
-    const follow = () => atEnd && scroller.scrollTo(0, scroller.scrollHeight); // unless the caller has scrolled up
+    const follow = () => atEnd && !this.empty && scroller.scrollTo(0, scroller.scrollHeight); // unless the caller has scrolled up
     new MutationObserver(follow).observe(list, { childList: true, subtree: true, characterData: true });
     new ResizeObserver(follow).observe(scroller);
   }

@@ -2,10 +2,10 @@
 
 /** Stages in the order in which they pass; their sum without the first is end of speech to first audio. */
 const STAGES = [
-  ["endpoint_wait_ms", "Endpoint wait", "silence needed to be sure that you had finished"],
-  ["recognizer_ms", "Recognizer", "the last of your speech into words"],
-  ["first_token_ms", "First token", "the language model begins to answer"],
-  ["first_clause_ms", "First clause", "enough words to say something"],
+  ["endpoint_wait_ms", "Endpoint wait", "silence, to be sure you had ended"],
+  ["recognizer_ms", "Recognizer", "the last of your words"],
+  ["first_token_ms", "First token", "the model begins to answer"],
+  ["first_clause_ms", "First clause", "enough words to say"],
   ["first_audio_ms", "First audio", "the first sound of them"],
 ];
 const SCALE_MS = 1000; // a bar's full width, so that turns can be compared; longer turns fill it
@@ -16,6 +16,8 @@ const element = (name, className, text = "") => {
   made.textContent = text;
   return made;
 };
+
+const rounded = (milliseconds) => (milliseconds < 9.95 ? milliseconds.toFixed(1) : milliseconds.toFixed(0));
 
 /** A <figure> for one parley.turn.timings event. */
 export function timeline(timings) {
@@ -32,11 +34,11 @@ export function timeline(timings) {
     bar.append(piece);
     const number = element("li", key, `${name} `);
     number.title = meaning;
-    number.append(element("b", "", `${Math.round(timings[key])}`));
+    number.append(element("b", "", rounded(timings[key])));
     numbers.append(number);
   }
-  const caption = element("figcaption", "", `${Math.round(total - wait)} ms to first sound`);
-  caption.append(element("span", "", wait > 0 ? `${Math.round(total)} ms with the wait` : ""));
+  const caption = element("figcaption", "", `${rounded(total - wait)} ms to first sound`);
+  caption.append(element("span", "", wait > 0 ? `${rounded(total)} ms with the wait` : ""));
   figure.append(bar, caption, numbers);
   return figure;
 }
