@@ -1,0 +1,162 @@
+"""The wiring: `parley serve | gateway | recognizer | language | synthesizer | talk`. The only reader of settings."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import contextlib
+import dataclasses
+import logging
+import os
+import signal
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from fastapi import FastAPI
+
+from app import config, supervisor, talk
+from app.access import Access
+from app.config import Settings
+from app.errors import ParleyError
+from app.packs import Pack, find_pack
+
+STAGES = ("recognizer", "language", "synthesizer")
+COMMANDS = {
+    "serve": "the whole service on this machine: gateway and workers, supervised",
+    "gateway": "the gateway alone; give it the URLs of its workers",
+    "recognizer": "a recognizer worker alone",
+    "language": "a language worker alone: OpenAI chat completions",
+    "synthesizer": "a synthesizer worker alone",
+}
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Runs one command; the exit status is 0, 1 for an error of ours, 2 for a wrong command line."""
+    parser = argparse.ArgumentParser(prog="parley", description="A self-hosted voice assistant service.")
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    for name, description in COMMANDS.items():
+        command = commands.add_parser(name, help=description, description=description)
+        config.add_arguments(command)
+    talk.add_arguments(commands.add_parser("talk", help="talks to a running service with recordings"))
+    args = parser.parse_args(arguments)
+    try:
+        if args.command == "talk":
+            return talk.run(args)
+        settings = config.settings_of(args)
+        _log_to_stderr(args.command, settings.log_level)
+        if args.command == "serve":
+            return asyncio.run(_serve(settings))
+        supervisor.leave_with_parent()
+        _run_process(args.command, settings)
+    except ParleyError as error:
+        print(f"parley: {error.message}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        return 130
+    return 0
+
+
+async def _serve(settings: Settings) -> int:
+    find_pack(Path(settings.packs), settings.pack)  # refused here, once, instead of by four processes
+    port = settings.port or supervisor.free_port()
+    urls = {stage: getattr(settings, stage) for stage in STAGES}
+    children = []
+    for stage in STAGES:
+        if urls[stage].startswith(("http://", "https://")):
+            continue
+        worker = dataclasses.replace(
+            settings, host="127.0.0.1", port=supervisor.free_port(), api_key="", tls_cert="", tls_key=""
+        )
+        urls[stage] = f"http://127.0.0.1:{worker.port}"
+        arguments = [stage, *config.arguments_of(worker)]
+        environment = {**config.secrets_of(settings), "PARLEY_API_KEY": ""}
+        children.append(supervisor.Child(stage, arguments, f"{urls[stage]}/health", environment))
+    gateway = dataclasses.replace(settings, port=port, **urls)
+    local = "127.0.0.1" if settings.host in ("0.0.0.0", "", "::") else settings.host
+    here = f"{settings.scheme}://{f'[{local}]' if ':' in local else local}:{port}"
+    arguments = ["gateway", *config.arguments_of(gateway)]
+    children.append(supervisor.Child("gateway", arguments, f"{here}/health", config.secrets_of(settings)))
+
+    def ready() -> None:
+        print(
+            f"\nParley is ready at {here} (pack {settings.pack}).\n"
+            f"  Talk to it:        open {here} in a browser and allow the microphone\n"
+            f"  No microphone:     parley talk question.wav --url {here}\n"
+            f"  OpenAI clients:    base_url={here}/v1, model={settings.pack}\n"
+            f"  Stop it:           Ctrl-C\n",
+            flush=True,
+        )
+
+    running = asyncio.create_task(supervisor.supervise(children, ready))
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, running.cancel)
+    with contextlib.suppress(asyncio.CancelledError):
+        await running
+    return 0
+
+
+def _run_process(command: str, settings: Settings) -> None:
+    import uvicorn
+
+    access = Access(settings.api_keys, settings.hosts, settings.origins)
+    pack = find_pack(Path(settings.packs), settings.pack)
+    app = _gateway(settings, pack, access) if command == "gateway" else _worker(command, settings, pack, access)
+    uvicorn.run(
+        app,
+        host=settings.host,
+        port=settings.port,
+        log_config=None,
+        access_log=False,
+        ws="websockets-sansio",
+        ws_max_size=16 * 1024 * 1024,  # a 15 MiB append fits; a larger frame is closed with 1009
+        ws_per_message_deflate=False,  # base64 audio costs CPU and hardly shrinks
+        ssl_certfile=settings.tls_cert or None,
+        ssl_keyfile=settings.tls_key or None,
+        timeout_graceful_shutdown=3,
+    )
+
+
+def _gateway(settings: Settings, pack: Pack, access: Access) -> FastAPI:
+    from app.gateway import create_app
+    from app.session import Workers
+    from app.workers import connect
+
+    workers = Workers(
+        connect.reach_recognizer(settings.recognizer),
+        connect.reach_language(settings.language, api_key=settings.language_key, model=settings.language_model),
+        connect.reach_synthesizer(settings.synthesizer),
+    )
+    return create_app(pack, workers, access=access)
+
+
+def _worker(command: str, settings: Settings, pack: Pack, access: Access) -> FastAPI:
+    from app.workers import connect, server
+
+    # Each engine counts its own threads; OpenMP's default of one per core, times three workers, fights over the cores.
+    os.environ.setdefault("OMP_NUM_THREADS", str(settings.threads))
+    os.environ.setdefault("HF_HUB_OFFLINE", "1")
+    if command == "recognizer":
+        recognizer = connect.load_recognizer(
+            pack, settings.recognizer, device=settings.device, threads=settings.threads
+        )
+        return server.recognizer_app(recognizer, access=access, model=pack.name)
+    if command == "language":
+        language = connect.load_language(pack, device=settings.device, threads=settings.threads)
+        return server.language_app(language, access=access, model=pack.name)
+    synthesizer = connect.load_synthesizer(pack, threads=settings.threads)
+    return server.synthesizer_app(synthesizer, access=access, model=pack.name)
+
+
+def _log_to_stderr(process: str, level: str) -> None:
+    """One readable line an event."""
+    logging.basicConfig(
+        level=level.upper(), format=f"%(asctime)s {process:<11} %(levelname)-7s %(message)s", datefmt="%H:%M:%S"
+    )
+    for noisy in ("uvicorn", "httpx", "websockets", "faster_whisper"):
+        logging.getLogger(noisy).setLevel(logging.WARNING)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

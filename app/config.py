@@ -1,0 +1,161 @@
+"""Settings of the service: command line first, then PARLEY_* of the environment, then the default. Imports no engine.
+
+Only the wiring (`app.__main__`) reads this; everything below it takes flat arguments.
+"""
+
+from __future__ import annotations
+
+import argparse
+import itertools
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from pathlib import Path
+
+from app.access import check_bind
+from app.errors import SettingsError
+
+REPOSITORY = Path(__file__).resolve().parent.parent
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """Everything that an operator may set."""
+
+    host: str = "127.0.0.1"
+    """Address to listen on. A public one needs an API key."""
+    port: int = 8000
+    """TCP port; 0 lets the system choose."""
+    packs: str = str(REPOSITORY / "models" / "packs")
+    """Folder of language packs."""
+    pack: str = "en-starter"
+    """Name of the language pack to serve."""
+    recognizer: str = "whisper"
+    """Recognizer: whisper, pocketsphinx, or the URL of a recognizer worker."""
+    language: str = ""
+    """URL of a language worker or any OpenAI-compatible chat server; empty: the pack's model, embedded."""
+    language_model: str = ""
+    """Model name to ask that server for; empty: the pack's name."""
+    language_key: str = ""
+    """API key of that server."""
+    synthesizer: str = ""
+    """URL of a synthesizer worker; empty: the pack's voice, embedded."""
+    api_key: str = ""
+    """API keys of callers, separated by commas. Empty: no key is asked for, and only loopback may be listened on."""
+    allow_host: str = ""
+    """Host names beside loopback under which the service is reached, separated by commas."""
+    allow_origin: str = ""
+    """Foreign web origins whose pages may call, separated by commas."""
+    tls_cert: str = ""
+    """PEM certificate chain. Browsers give a microphone only to localhost and https."""
+    tls_key: str = ""
+    """PEM private key of the certificate."""
+    device: str = "auto"
+    """Where engines run: auto, cpu or cuda."""
+    threads: int = 1
+    """CPU threads of each engine."""
+    log_level: str = "info"
+    """debug, info, warning or error."""
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.port <= 65535:
+            raise SettingsError(f"port must be 0 to 65535, got {self.port}")
+        if self.threads < 1:
+            raise SettingsError(f"threads must be at least 1, got {self.threads}")
+        if bool(self.tls_cert) != bool(self.tls_key):
+            raise SettingsError("--tls-cert and --tls-key belong together, got only one of them")
+        for name in (self.tls_cert, self.tls_key):
+            if name and not Path(name).is_file():
+                raise SettingsError(f"there is no file {name}")
+        if self.log_level not in ("debug", "info", "warning", "error"):
+            raise SettingsError(f"log-level must be debug, info, warning or error, got {self.log_level!r}")
+        check_bind(self.host, self.api_keys)
+
+    @property
+    def api_keys(self) -> frozenset[str]:
+        """The callers' keys."""
+        return frozenset(_list(self.api_key))
+
+    @property
+    def hosts(self) -> tuple[str, ...]:
+        """Host names that the Host header may carry."""
+        return (self.host, *_list(self.allow_host))
+
+    @property
+    def origins(self) -> tuple[str, ...]:
+        """Foreign origins that the Origin header may carry."""
+        return _list(self.allow_origin)
+
+    @property
+    def scheme(self) -> str:
+        """http or https."""
+        return "https" if self.tls_cert else "http"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """One option a setting; its help is the setting's docstring."""
+    helps = _docstrings()
+    for field in fields(Settings):
+        kind = int if field.type == "int" else str
+        shown = "" if field.default in ("", Settings.__dataclass_fields__["packs"].default) else f" [{field.default}]"
+        parser.add_argument(
+            f"--{field.name.replace('_', '-')}",
+            type=kind,
+            metavar=kind.__name__.upper(),
+            help=helps[field.name] + shown,
+        )
+
+
+def settings_of(args: argparse.Namespace, environment: Mapping[str, str] = os.environ) -> Settings:
+    """The effective settings. Raises SettingsError naming the setting."""
+    values: dict[str, str | int] = {}
+    for field in fields(Settings):
+        given = getattr(args, field.name, None)
+        variable = f"PARLEY_{field.name.upper()}"
+        if given is None and environment.get(variable):
+            given = environment[variable]
+            if field.type == "int":
+                try:
+                    given = int(given)
+                except ValueError:
+                    raise SettingsError(f"{variable} must be a whole number, got {given!r}") from None
+        if given is not None:
+            values[field.name] = given
+    return Settings(**values)  # type: ignore[arg-type]
+
+
+def arguments_of(settings: Settings) -> list[str]:
+    """The command line that gives these settings again: for the processes that `parley serve` starts.
+
+    Keys are left out, since every user of a machine can read its command lines; `secrets_of` has them.
+    """
+    line = []
+    for field in fields(Settings):
+        if field.name not in _SECRETS and getattr(settings, field.name) != field.default:
+            line += [f"--{field.name.replace('_', '-')}", str(getattr(settings, field.name))]
+    return line
+
+
+def secrets_of(settings: Settings) -> dict[str, str]:
+    """The environment that carries the keys."""
+    return {f"PARLEY_{name.upper()}": getattr(settings, name) for name in _SECRETS}
+
+
+_SECRETS = ("api_key", "language_key")
+
+
+def _list(text: str) -> tuple[str, ...]:
+    return tuple(part.strip() for part in text.split(",") if part.strip())
+
+
+def _docstrings() -> dict[str, str]:
+    """The string beneath each field of Settings, read from this file: the one place where a setting is described."""
+    import ast
+
+    tree = ast.parse(Path(__file__).read_text(encoding="utf-8"))
+    (body,) = [node.body for node in tree.body if isinstance(node, ast.ClassDef) and node.name == "Settings"]
+    found = {}
+    for field, text in itertools.pairwise(body):
+        if isinstance(field, ast.AnnAssign) and isinstance(field.target, ast.Name) and isinstance(text, ast.Expr):
+            found[field.target.id] = str(ast.literal_eval(text.value)).replace("%", "%%")
+    return found

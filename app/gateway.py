@@ -1,0 +1,193 @@
+"""The gateway's application: Realtime WebSocket, REST, health and the page. Receives ready workers; knows no engine."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from fastapi import FastAPI, WebSocket
+from fastapi.responses import FileResponse
+from fastapi.staticfiles import StaticFiles
+from starlette.datastructures import MutableHeaders
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+from starlette.websockets import WebSocketDisconnect
+
+from app import events
+from app.access import Access, accepted_subprotocol
+from app.errors import BadRequest, ParleyError, UnknownModel
+from app.names import check_model
+from app.packs import Pack
+from app.rest import error_response, install, model_routes
+from app.rest_audio import speech_routes, transcription_routes
+from app.rest_chat import chat_routes
+from app.session import SESSION_SECONDS, Session, Workers
+from app.tools import Toolbox
+from app.workers.base import LanguageModel, Recognizer, Synthesizer
+
+log = logging.getLogger("parley.gateway")
+
+WEB = Path(__file__).parent / "web"
+HEALTH_SECONDS = 2.0  # a worker that does not answer by then is down
+SLOW_READER_SECONDS = 30.0  # a client that takes no frame for this long is gone
+CONTENT_POLICY = (
+    "default-src 'self'; connect-src 'self' ws: wss:; worker-src 'self' blob:; img-src 'self' data:; "
+    "media-src 'self' blob:; frame-ancestors 'none'; base-uri 'none'; form-action 'self'"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class GatewayOptions:
+    """What the operator may choose about sessions."""
+
+    audio_ahead_seconds: float = 4.0
+    """How far a reply's audio may be sent before the time at which it is heard."""
+
+
+def create_app(
+    pack: Pack, workers: Workers, *, access: Access | None = None, options: GatewayOptions | None = None
+) -> FastAPI:
+    """The application that callers, developers and the page talk to."""
+    options = options or GatewayOptions()
+    app = FastAPI(title="Parley", docs_url=None, redoc_url=None)
+    app.include_router(model_routes([pack.name]))
+    app.include_router(transcription_routes(workers.recognizer, pack.name))
+    app.include_router(speech_routes(workers.synthesizer, pack.name, pack.voice.names))
+    app.include_router(chat_routes(workers.language, pack.name))
+    app.mount("/web", StaticFiles(directory=WEB), name="web")
+    app.add_middleware(SafeHeaders)
+    install(app, access or Access())
+
+    @app.get("/", include_in_schema=False)
+    async def page() -> FileResponse:
+        return FileResponse(WEB / "index.html")
+
+    @app.get("/health")
+    async def health() -> dict[str, Any]:
+        stages: dict[str, Recognizer | LanguageModel | Synthesizer] = {
+            "recognizer": workers.recognizer,
+            "language": workers.language,
+            "synthesizer": workers.synthesizer,
+        }
+        states = await asyncio.gather(*(_state(worker) for worker in stages.values()))
+        well = all(state["state"] == "ok" for state in states)
+        return {
+            "status": "ok" if well else "degraded",
+            "workers": dict(zip(stages, states, strict=True)),
+            "pack": {
+                "name": pack.name,
+                "version": pack.version,
+                "language": pack.language,
+                "description": pack.description,
+                "knows": pack.knows,
+                "examples": list(pack.examples),
+                "greeting": pack.greeting,
+            },
+        }
+
+    @app.websocket("/v1/realtime")
+    async def realtime(socket: WebSocket, model: str = "", parley_timings: bool = False) -> None:
+        try:
+            check_model(model, pack.name)
+        except UnknownModel as error:
+            await socket.send_denial_response(error_response(error))
+            return
+        await socket.accept(subprotocol=accepted_subprotocol(socket.scope.get("subprotocols", ())))
+        session = Session(
+            pack,
+            workers,
+            model=model or pack.name,
+            toolbox=Toolbox(pack.language_model.tools, now=lambda: datetime.now().astimezone()),
+            timings=parley_timings,
+            audio_ahead_seconds=options.audio_ahead_seconds,
+        )
+        async with session:
+            await _converse(socket, session)
+
+    return app
+
+
+async def _converse(socket: WebSocket, session: Session) -> None:
+    """Two pumps, until the client leaves, stops reading, or its hour is over."""
+    writing = asyncio.create_task(_write(socket, session))
+    reading = asyncio.create_task(_read(socket, session))
+    try:
+        done, _ = await asyncio.wait({writing, reading}, timeout=SESSION_SECONDS, return_when=asyncio.FIRST_COMPLETED)
+        if not done:
+            expired = BadRequest("Your session hit the maximum duration of 60 minutes.", code="session_expired")
+            await session.refuse(expired, None)
+            await asyncio.wait({writing}, timeout=1.0)  # time for the frame to leave
+        for task in done:
+            task.result()
+    except WebSocketDisconnect:
+        return
+    finally:
+        for task in (writing, reading):
+            task.cancel()
+        await asyncio.gather(writing, reading, return_exceptions=True)
+    with contextlib.suppress(RuntimeError):  # closed by the peer meanwhile
+        await socket.close(1000)
+
+
+async def _read(socket: WebSocket, session: Session) -> None:
+    while True:
+        message = await socket.receive()
+        if message["type"] == "websocket.disconnect":
+            raise WebSocketDisconnect(message.get("code", 1005))
+        try:
+            frame = message.get("text")
+            if frame is None:
+                raise BadRequest("got a binary frame, expected JSON text", code="invalid_event")
+            event = events.parse(frame)
+        except BadRequest as error:
+            await session.refuse(error, error.event_id)
+        else:
+            await session.handle(event)
+
+
+async def _write(socket: WebSocket, session: Session) -> None:
+    async for frame in session.frames():
+        try:
+            async with asyncio.timeout(SLOW_READER_SECONDS):
+                await socket.send_text(frame)
+        except TimeoutError:
+            log.warning("[%s] the client took nothing for %.0f s, dropped", session.id, SLOW_READER_SECONDS)
+            return
+
+
+async def _state(worker: Recognizer | LanguageModel | Synthesizer) -> dict[str, Any]:
+    try:
+        async with asyncio.timeout(HEALTH_SECONDS):
+            health = await worker.health()
+    except (ParleyError, TimeoutError) as error:
+        return {"state": "down", "reason": getattr(error, "message", f"no answer within {HEALTH_SECONDS:.0f} s")}
+    return {"state": "ok", "engine": health.engine, "model": health.model, "detail": dict(health.detail)}
+
+
+class SafeHeaders:
+    """Headers that keep the page from loading or sending anything elsewhere."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Adds the headers to HTTP answers."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+
+        async def send_safely(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                headers = MutableHeaders(scope=message)
+                headers["content-security-policy"] = CONTENT_POLICY
+                headers["x-content-type-options"] = "nosniff"
+                headers["referrer-policy"] = "no-referrer"
+                if scope["path"].startswith("/web/") or scope["path"] == "/":
+                    headers["cache-control"] = "no-cache"  # revalidated: a new release's page is seen at once
+            await send(message)
+
+        await self._app(scope, receive, send_safely)

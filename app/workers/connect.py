@@ -1,0 +1,97 @@
+"""The only place that decides how a stage is reached: over a URL, or by loading an engine into this process.
+
+Engines are imported inside the function that needs them, since each brings its own heavy libraries.
+"""
+
+from __future__ import annotations
+
+from app.errors import SettingsError
+from app.packs import Pack
+from app.workers.base import LanguageModel, Recognizer, Synthesizer
+
+RECOGNIZERS = ("whisper", "pocketsphinx")
+
+
+def reach_recognizer(url: str) -> Recognizer:
+    """The recognizer worker at a URL. Raises SettingsError."""
+    from app.workers.remote import RemoteRecognizer
+
+    return RemoteRecognizer(_http(url))
+
+
+def reach_language(url: str, *, api_key: str = "", model: str = "") -> LanguageModel:
+    """Any OpenAI-compatible chat server at a URL; `model` overrides the name that sessions ask for."""
+    from app.workers.openai_chat import OpenAIChat
+
+    return OpenAIChat(_http(url), api_key=api_key, model=model)
+
+
+def reach_synthesizer(url: str) -> Synthesizer:
+    """The synthesizer worker at a URL. Raises SettingsError."""
+    from app.workers.remote import RemoteSynthesizer
+
+    return RemoteSynthesizer(_http(url))
+
+
+def load_recognizer(pack: Pack, engine: str, *, device: str = "auto", threads: int = 1) -> Recognizer:
+    """The pack's recognizer; `pocketsphinx` alone needs nothing of the pack. Raises SettingsError, PackError."""
+    if engine not in RECOGNIZERS:
+        raise SettingsError(f"no recognizer engine {engine!r}; there are: {', '.join(RECOGNIZERS)}")
+    if engine == "pocketsphinx":
+        return _load_sphinx()
+    from app.workers.whisper import WhisperRecognizer
+
+    settings = pack.recognizer
+    whisper = WhisperRecognizer(
+        str(pack.recognizer_folder),
+        device=device,
+        threads=threads,
+        trained_short=settings.trained_short,
+        margin_seconds=settings.margin_seconds,
+        beam_size=settings.beam_size,
+        no_speech_threshold=settings.no_speech_threshold,
+        min_confidence=settings.min_confidence,
+        language=pack.language,
+        name=pack.name,
+    )
+    if not settings.second_opinion:
+        return whisper
+    if settings.second_opinion != "pocketsphinx":
+        raise SettingsError(f"no recognizer {settings.second_opinion!r} for a second opinion; there is: pocketsphinx")
+    from app.workers.opinion import SecondOpinion
+
+    return SecondOpinion(whisper, _load_sphinx(), below=settings.second_opinion_below)
+
+
+def load_language(pack: Pack, *, device: str = "auto", threads: int = 1) -> LanguageModel:
+    """The pack's language model on the embedded engine."""
+    from app.workers.chat import CTranslate2Chat
+
+    settings = pack.language_model
+    return CTranslate2Chat(
+        str(pack.language_folder),
+        device=device,
+        threads=threads,
+        context_tokens=settings.context_tokens,
+        max_tokens=settings.max_tokens,
+        name=pack.name,
+    )
+
+
+def load_synthesizer(pack: Pack, *, threads: int = 1) -> Synthesizer:
+    """The pack's voice."""
+    from app.workers.voice import OnnxVoice
+
+    return OnnxVoice(str(pack.voice_folder), names=pack.voice.names, threads=threads, name=pack.name)
+
+
+def _load_sphinx() -> Recognizer:
+    from app.workers.sphinx import SphinxRecognizer
+
+    return SphinxRecognizer()
+
+
+def _http(url: str) -> str:
+    if not url.startswith(("http://", "https://")):
+        raise SettingsError(f"a worker's URL begins with http:// or https://, got {url!r}")
+    return url.rstrip("/")
