@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import hmac
 import ipaddress
-import json
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from urllib.parse import urlsplit
 
 from starlette.datastructures import Headers
+from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from app.errors import AccessDenied, SettingsError
@@ -126,27 +126,21 @@ class AccessMiddleware:
             try:
                 self._access.check(scope)
             except AccessDenied as denied:
-                await _refuse(scope, send, denied)
+                # To a WebSocket too, through ASGI's denial extension, which uvicorn's transports have.
+                await _refusal(denied)(scope, receive, send)
                 return
         await self._app(scope, receive, send)
-
-
-async def _refuse(scope: Scope, send: Send, denied: AccessDenied) -> None:
-    """An HTTP answer; to a WebSocket too, through ASGI's denial extension, which uvicorn's transports have."""
-    prefix = "websocket.http.response" if scope["type"] == "websocket" else "http.response"
-    error = {"message": denied.message, "type": "invalid_request_error", "param": None, "code": denied.code}
-    body = json.dumps({"error": error}).encode()
-    status = denial_status(denied)
-    headers = [(b"content-type", b"application/json"), (b"content-length", str(len(body)).encode())]
-    if status == 401:
-        headers.append((b"www-authenticate", b"Bearer"))
-    await send({"type": f"{prefix}.start", "status": status, "headers": headers})
-    await send({"type": f"{prefix}.body", "body": body})
 
 
 def denial_status(denied: AccessDenied) -> int:
     """401 for a key, 403 for a foreign Host or Origin."""
     return 401 if denied.code == AccessDenied.code else 403
+
+
+def _refusal(denied: AccessDenied) -> JSONResponse:
+    error = {"message": denied.message, "type": "invalid_request_error", "param": None, "code": denied.code}
+    status = denial_status(denied)
+    return JSONResponse({"error": error}, status, {"www-authenticate": "Bearer"} if status == 401 else None)
 
 
 def _needs_no_key(scope: Scope) -> bool:

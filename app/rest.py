@@ -74,6 +74,7 @@ def install(app: FastAPI, access: Access) -> None:
     app.add_exception_handler(RequestValidationError, _on_validation_error)
     app.add_exception_handler(HTTPException, _on_http_error)
     app.add_exception_handler(Exception, _on_crash)
+    app.router.default = _no_route
     # The last one added is the outermost.
     app.add_middleware(BodyLimit)
     app.add_middleware(AccessMiddleware, access=access)
@@ -135,12 +136,17 @@ async def _on_validation_error(request: Request, error: Exception) -> JSONRespon
 
 async def _on_http_error(request: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, HTTPException)
-    path = f"{request.method} {request.url.path}"
+    path = f"{request.scope.get('method', 'WebSocket')} {request.scope['path']}"
     codes = {400: "invalid_value", 404: "unknown_url", 405: "method_not_allowed", 413: "request_too_large"}
     messages = {404: f"Unknown request URL: {path}", 405: f"Not allowed: {path}"}
     message = messages.get(error.status_code, str(error.detail))
     body = envelope(error.status_code, message, code=codes.get(error.status_code))
     return JSONResponse(body, error.status_code, error.headers)
+
+
+async def _no_route(scope: Scope, receive: Receive, send: Send) -> None:
+    # Starlette's own answer to a WebSocket is a close before the upgrade, which a client sees as 403.
+    raise HTTPException(404)
 
 
 async def _on_crash(request: Request, error: Exception) -> JSONResponse:
