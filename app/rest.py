@@ -195,10 +195,8 @@ class BodyLimit:
             return HTTPException(413, f"The body has {got} bytes or more, expected no more than {limit}")
 
         if got > limit:
-            # The client has not sent it all: a connection kept open would have to swallow the rest.
-            answer = await _on_http_error(Request(scope), too_large())
-            answer.headers["connection"] = "close"
-            return await answer(scope, receive, send)
+            # The connection stays open: closed in mid-upload it is reset, and the client never reads the answer.
+            return await (await _on_http_error(Request(scope), too_large()))(scope, receive, send)
         got = 0
 
         async def counted() -> Message:
