@@ -1,0 +1,60 @@
+# What a person runs is what CI runs. Every target sets up what it needs in .venv.
+PYTHON ?= python3
+HOST ?= 127.0.0.1
+PORT ?= 8000
+VENV := .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet -c constraints.txt
+PACK := models/packs/en-starter
+
+.PHONY: serve test check install bench starter starter-recognizer starter-language starter-voice starter-card clean
+
+serve: $(VENV)/base  ## install what the service needs and start it
+	$(BIN)/parley serve --host $(HOST) --port $(PORT)
+
+install: $(VENV)/dev  ## everything: service, training, development
+
+test: $(VENV)/dev  ## all tests
+	$(BIN)/python -m pytest
+
+check: $(VENV)/dev  ## format, lint, types, import rules
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+bench: $(VENV)/base  ## latency of whole turns, on this machine
+	$(BIN)/parley bench
+
+starter: starter-recognizer starter-language starter-voice starter-card  ## train the starter pack from nothing
+
+starter-recognizer: $(VENV)/dev
+	$(BIN)/python -m finetune.starter.recognizer
+
+starter-language: $(VENV)/dev
+	$(BIN)/python -m finetune.starter.language
+
+starter-voice: $(VENV)/dev
+	$(BIN)/python -m finetune.starter.voice
+
+starter-card: $(VENV)/dev
+	$(BIN)/python -m finetune.starter.card
+
+$(VENV)/python:
+	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))' || \
+		(echo "Parley needs Python 3.11 to 3.13; choose one with PYTHON=python3.12" && false)
+	$(PYTHON) -m venv $(VENV)
+	@touch $@
+
+$(VENV)/base: $(VENV)/python pyproject.toml constraints.txt
+	@echo "Installing Parley into $(VENV) (about a minute) ..."
+	$(PIP) -e .
+	@touch $@
+
+$(VENV)/dev: $(VENV)/base
+	@echo "Installing what training and tests need into $(VENV) (a few minutes) ..."
+	$(PIP) -e '.[train,dev]'
+	@touch $@
+
+clean:
+	rm -rf $(VENV) build *.egg-info .mypy_cache .ruff_cache .pytest_cache .import_linter_cache
