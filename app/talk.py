@@ -80,8 +80,8 @@ async def talk(
     """
     sounds = [read_recording(path) for path in recordings]
     code = ANSWERED
-    async with _dial(url, model, api_key) as socket:
-        await socket.send(orjson.dumps(_TRANSCRIBE).decode())
+    async with dial(url, model, api_key) as socket:
+        await socket.send(orjson.dumps(TRANSCRIBE).decode())
         microphone = Microphone(socket)
         streaming = asyncio.create_task(microphone.stream())
         try:
@@ -154,7 +154,7 @@ def write_wav(path: Path, pcm: Pcm16) -> None:
         raise BadRequest(f"cannot write {path}: {error.strerror}") from error
 
 
-_TRANSCRIBE: Json = {
+TRANSCRIBE: Json = {
     "type": "session.update",
     "session": {"type": "realtime", "audio": {"input": {"transcription": {"model": "whisper-1"}}}},
 }
@@ -178,7 +178,7 @@ async def _listen(socket: ClientConnection, microphone: Microphone, turn: Turn) 
 
 
 @asynccontextmanager
-async def _dial(url: str, model: str, api_key: str) -> AsyncIterator[ClientConnection]:
+async def dial(url: str, model: str, api_key: str) -> AsyncIterator[ClientConnection]:
     """An open session. Raises AccessDenied, BadRequest or WorkerUnavailable, saying what to do."""
     parts = urlsplit(url)
     if parts.scheme not in ("http", "https", "ws", "wss") or not parts.netloc:
