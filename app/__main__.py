@@ -1,4 +1,4 @@
-"""The wiring: `parley serve | gateway | recognizer | language | synthesizer | talk`. The only reader of settings."""
+"""The wiring: `parley serve | gateway | recognizer | language | synthesizer | talk | bench`. The only reader of settings."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from pathlib import Path
 
 from fastapi import FastAPI
 
-from app import config, supervisor, talk
+from app import bench, config, supervisor, talk
 from app.access import Access
 from app.config import Settings
 from app.errors import ParleyError
@@ -39,10 +39,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
         command = commands.add_parser(name, help=description, description=description)
         config.add_arguments(command)
     talk.add_arguments(commands.add_parser("talk", help="talks to a running service with recordings"))
+    bench.add_arguments(commands.add_parser("bench", help="measures whole turns on this machine"))
     args = parser.parse_args(arguments)
     try:
         if args.command == "talk":
             return talk.run(args)
+        if args.command == "bench":
+            return bench.run(args)
         settings = config.settings_of(args)
         _log_to_stderr(args.command, settings.log_level)
         if args.command == "serve":
