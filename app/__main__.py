@@ -1,4 +1,4 @@
-"""The wiring: `parley serve | gateway | recognizer | language | synthesizer | talk | bench`. The only reader of settings."""
+"""The wiring: `parley COMMAND`. The only reader of settings."""
 
 from __future__ import annotations
 
@@ -73,7 +73,7 @@ async def _serve(settings: Settings) -> int:
         )
         urls[stage] = f"http://127.0.0.1:{worker.port}"
         arguments = [stage, *config.arguments_of(worker)]
-        environment = {**config.secrets_of(settings), "PARLEY_API_KEY": ""}
+        environment = dict.fromkeys(config.secrets_of(settings), "")
         children.append(supervisor.Child(stage, arguments, f"{urls[stage]}/health", environment))
     gateway = dataclasses.replace(settings, port=port, **urls)
     local = "127.0.0.1" if settings.host in ("0.0.0.0", "", "::") else settings.host
@@ -127,9 +127,9 @@ def _gateway(settings: Settings, pack: Pack, access: Access) -> FastAPI:
     from app.workers import connect
 
     workers = Workers(
-        connect.reach_recognizer(settings.recognizer),
+        connect.reach_recognizer(settings.recognizer, api_key=settings.worker_key),
         connect.reach_language(settings.language, api_key=settings.language_key, model=settings.language_model),
-        connect.reach_synthesizer(settings.synthesizer),
+        connect.reach_synthesizer(settings.synthesizer, api_key=settings.worker_key),
     )
     return create_app(pack, workers, access=access)
 

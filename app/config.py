@@ -42,6 +42,8 @@ class Settings:
     """URL of a synthesizer worker; empty: the pack's voice, embedded."""
     api_key: str = ""
     """API keys of callers, separated by commas. Empty: no key is asked for, and only loopback may be listened on."""
+    worker_key: str = ""
+    """API key that the gateway sends to recognizer and synthesizer workers; those on loopback need none."""
     allow_host: str = ""
     """Host names beside loopback under which the service is reached, separated by commas."""
     allow_origin: str = ""
@@ -141,7 +143,7 @@ def secrets_of(settings: Settings) -> dict[str, str]:
     return {f"PARLEY_{name.upper()}": getattr(settings, name) for name in _SECRETS}
 
 
-_SECRETS = ("api_key", "language_key")
+_SECRETS = ("api_key", "language_key", "worker_key")
 
 
 def _list(text: str) -> tuple[str, ...]:

@@ -12,11 +12,11 @@ from app.workers.base import LanguageModel, Recognizer, Synthesizer
 RECOGNIZERS = ("whisper", "pocketsphinx")
 
 
-def reach_recognizer(url: str) -> Recognizer:
+def reach_recognizer(url: str, *, api_key: str = "") -> Recognizer:
     """The recognizer worker at a URL. Raises SettingsError."""
     from app.workers.remote import RemoteRecognizer
 
-    return RemoteRecognizer(_http(url))
+    return RemoteRecognizer(_http(url), api_key=api_key)
 
 
 def reach_language(url: str, *, api_key: str = "", model: str = "") -> LanguageModel:
@@ -26,11 +26,11 @@ def reach_language(url: str, *, api_key: str = "", model: str = "") -> LanguageM
     return OpenAIChat(_http(url), api_key=api_key, model=model)
 
 
-def reach_synthesizer(url: str) -> Synthesizer:
+def reach_synthesizer(url: str, *, api_key: str = "") -> Synthesizer:
     """The synthesizer worker at a URL. Raises SettingsError."""
     from app.workers.remote import RemoteSynthesizer
 
-    return RemoteSynthesizer(_http(url))
+    return RemoteSynthesizer(_http(url), api_key=api_key)
 
 
 def load_recognizer(pack: Pack, engine: str, *, device: str = "auto", threads: int = 1) -> Recognizer:

@@ -25,12 +25,13 @@ ANSWER_SECONDS = 30.0  # a worker that says nothing for this long is taken for d
 class RemoteRecognizer:
     """A recognizer worker at `url` (http://HOST:PORT)."""
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, *, api_key: str = "") -> None:
         self._url = url.rstrip("/")
+        self._api_key = api_key
 
     async def start(self, *, language: str = "", prompt: str = "") -> Recognition:
         """Opens an utterance there. Raises WorkerUnavailable, WorkerBusy."""
-        socket = await _connect(self._url, "/wire/recognize")
+        socket = await _connect(self._url, "/wire/recognize", self._api_key)
         try:
             await socket.send(wire.encode(wire.Open(language, prompt)))
             opened = await _receive(socket, self._url)
@@ -133,12 +134,13 @@ class RemoteRecognition:
 class RemoteSynthesizer:
     """A synthesizer worker at `url`."""
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, *, api_key: str = "") -> None:
         self._url = url.rstrip("/")
+        self._api_key = api_key
 
     async def speak(self, text: str, *, voice: str = "", speed: float = 1.0) -> AsyncIterator[SpeechChunk]:
         """Chunks as they are made; closing the iterator stops the worker. Raises WorkerError, UnknownModel."""
-        socket = await _connect(self._url, "/wire/speak")
+        socket = await _connect(self._url, "/wire/speak", self._api_key)
         try:
             await socket.send(wire.encode(wire.Speak(text, voice, speed)))
             while not isinstance(message := await _receive(socket, self._url), wire.SpeechEnd):
@@ -155,10 +157,11 @@ class RemoteSynthesizer:
         return await _health(self._url)
 
 
-async def _connect(url: str, path: str) -> ClientConnection:
+async def _connect(url: str, path: str, api_key: str) -> ClientConnection:
     try:
         return await connect(
             "ws" + url.removeprefix("http") + path,
+            additional_headers={"Authorization": f"Bearer {api_key}"} if api_key else None,
             open_timeout=CONNECT_SECONDS,
             close_timeout=1.0,
             compression=None,  # PCM does not compress, and deflate would cost more than the copy
