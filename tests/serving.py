@@ -12,10 +12,11 @@ from fastapi import FastAPI
 
 
 @contextlib.asynccontextmanager
-async def serving(app: FastAPI) -> AsyncIterator[str]:
-    """Runs the application in this event loop; gives its http:// URL."""
+async def serving(app: FastAPI, *, port: int = 0) -> AsyncIterator[str]:
+    """Runs the application in this event loop; gives its http:// URL. Port 0: a free one."""
     listener = socket.socket()
-    listener.bind(("127.0.0.1", 0))
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # a service that comes back finds its port
+    listener.bind(("127.0.0.1", port))
     config = uvicorn.Config(
         app, log_config=None, access_log=False, ws="websockets-sansio", ws_per_message_deflate=False,
         ws_max_size=16 * 1024 * 1024, timeout_graceful_shutdown=1,
