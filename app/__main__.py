@@ -157,7 +157,7 @@ def _log_to_stderr(process: str, level: str) -> None:
     logging.basicConfig(
         level=level.upper(), format=f"%(asctime)s {process:<11} %(levelname)-7s %(message)s", datefmt="%H:%M:%S"
     )
-    for noisy in ("uvicorn", "httpx", "websockets", "faster_whisper"):
+    for noisy in ("uvicorn", "httpx", "httpcore", "websockets", "faster_whisper"):
         logging.getLogger(noisy).setLevel(logging.WARNING)
 
 

@@ -60,7 +60,9 @@ def leave_with_parent() -> None:
     import threading
 
     def wait() -> None:
-        sys.stdin.buffer.read()  # returns at end of file: the other end of the pipe is closed
+        # Not sys.stdin, whose lock a dying interpreter cannot take. Nothing is ever written: this returns at end of
+        # file, when the other end of the pipe is closed.
+        os.read(0, 1)
         os.kill(os.getpid(), signal.SIGTERM)
 
     if os.environ.get(SUPERVISED):
