@@ -1,0 +1,83 @@
+"""pack.toml is read strictly, and nothing in a pack can run code or lie outside of it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from app.config import REPOSITORY
+from app.errors import PackError, UnknownModel
+from app.packs import find_pack, list_packs, read_pack
+
+GOOD = """
+[pack]
+format = 1
+name = "mini"
+version = "2"
+language = "en"
+examples = ["hello"]
+[turn]
+threshold = 1
+[voice]
+names = ["anna"]
+"""
+
+
+def write(folder: Path, manifest: str) -> Path:
+    folder.mkdir(exist_ok=True)
+    (folder / "pack.toml").write_text(manifest)
+    return folder
+
+
+def test_a_manifest_is_read_with_defaults(tmp_path: Path) -> None:
+    pack = read_pack(write(tmp_path / "mini", GOOD))
+    assert (pack.name, pack.version, pack.examples, pack.voice.names) == ("mini", "2", ("hello",), ("anna",))
+    assert pack.turn.threshold == 1.0
+    assert pack.turn.silence_duration_ms == 500
+    assert pack.recognizer_folder == tmp_path / "mini" / "recognizer"
+
+
+def test_the_pack_that_ships_can_be_read() -> None:
+    packs = list_packs(REPOSITORY / "models" / "packs")
+    assert "en-starter" in [pack.name for pack in packs]
+
+
+@pytest.mark.parametrize(
+    ("change", "complaint"),
+    [
+        (("format = 1", "format = 2"), "format must be 1"),
+        (('name = "mini"', ""), "lacks 'name'"),
+        (('name = "mini"', "name = 3"), "name must be str, got 3"),
+        (("threshold = 1", 'threshold = "high"'), "threshold must be float, got 'high'"),
+        (("threshold = 1", "treshold = 1"), r"unknown keys \['treshold'\]"),
+        (("[turn]", "[trun]"), r"unknown table \[trun\]"),
+        (('names = ["anna"]', "names = [1]"), "names must be tuple"),
+        (('names = ["anna"]', 'path = "../../elsewhere"'), "outside of the pack"),
+        (("[pack]", "[pack"), "is not TOML"),
+        (("[pack]", "[peck]"), r"table \[pack\] is missing"),
+    ],
+)
+def test_a_fault_is_named(tmp_path: Path, change: tuple[str, str], complaint: str) -> None:
+    with pytest.raises(PackError, match=complaint):
+        read_pack(write(tmp_path / "mini", GOOD.replace(*change)))
+
+
+def test_a_folder_without_a_manifest_is_no_pack(tmp_path: Path) -> None:
+    with pytest.raises(PackError, match=r"has no pack\.toml"):
+        read_pack(tmp_path)
+
+
+@pytest.mark.parametrize("name", ["weights.pt", "tokenizer.pkl", "deep/code.py"])
+def test_a_file_whose_loading_could_run_code_is_refused(tmp_path: Path, name: str) -> None:
+    folder = write(tmp_path / "mini", GOOD)
+    (folder / name).parent.mkdir(exist_ok=True)
+    (folder / name).write_bytes(b"")
+    with pytest.raises(PackError, match="can run code"):
+        read_pack(folder)
+
+
+def test_an_unknown_pack_names_those_there_are(tmp_path: Path) -> None:
+    write(tmp_path / "mini", GOOD)
+    with pytest.raises(UnknownModel, match="there are: mini"):
+        find_pack(tmp_path, "maxi")
