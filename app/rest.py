@@ -8,12 +8,14 @@ from __future__ import annotations
 
 import time
 import uuid
-from collections.abc import Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from typing import Any, Final
 
-from fastapi import APIRouter, FastAPI, Request, Security
+import orjson
+from fastapi import APIRouter, FastAPI, Request, Response, Security
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
+from fastapi.routing import APIRoute
 from fastapi.security import HTTPBearer
 from pydantic import BaseModel
 from starlette.datastructures import Headers, MutableHeaders
@@ -65,7 +67,28 @@ api_key = HTTPBearer(auto_error=False, description="A configured API key; not as
 
 def api_router() -> APIRouter:
     """A router whose routes document the key and the errors."""
-    return APIRouter(prefix="/v1", responses=ERRORS, dependencies=[Security(api_key)])
+    return APIRouter(prefix="/v1", responses=ERRORS, dependencies=[Security(api_key)], route_class=StrictRoute)
+
+
+class StrictRequest(Request):
+    """A request whose JSON is read by RFC 8259: no NaN, no lone surrogate (no UTF-8 can hold it), no deep nesting."""
+
+    async def json(self) -> Any:
+        """The body. Raises json.JSONDecodeError, which becomes 400."""
+        return orjson.loads(await self.body())
+
+
+class StrictRoute(APIRoute):
+    """A route that reads its body as StrictRequest."""
+
+    def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
+        """FastAPI's handler, given a strict request."""
+        handle = super().get_route_handler()
+
+        async def handle_strictly(request: Request) -> Response:
+            return await handle(StrictRequest(request.scope, request.receive))
+
+        return handle_strictly
 
 
 def install(app: FastAPI, access: Access) -> None:
@@ -128,7 +151,8 @@ async def _on_validation_error(request: Request, error: Exception) -> JSONRespon
     first = error.errors()[0]
     where = ".".join(str(step) for step in first["loc"][1:])  # without "body", "query"
     if first["type"] == "json_invalid":
-        return JSONResponse(envelope(400, "The body is not JSON", code="invalid_json"), 400)
+        why = first.get("ctx", {}).get("error", "expected an object")
+        return JSONResponse(envelope(400, f"The body is not JSON: {why}", code="invalid_json"), 400)
     code = "missing_required_parameter" if first["type"] == "missing" else "invalid_value"
     message = f"{where or 'body'}: {first['msg']}"
     return JSONResponse(envelope(400, message, param=where or None, code=code), 400)

@@ -17,8 +17,9 @@ from app.audio import HEARING_RATE, REALTIME_RATE, Resampler, Waveform, to_pcm16
 from app.errors import BadRequest, ParleyError, UnknownModel
 from app.media import CONTENT_TYPES, decode, open_encoder
 from app.names import check_model, voice_of
+from app.reply import close
 from app.rest import MAX_UPLOAD, api_router, envelope_of
-from app.rest_stream import DONE, EVENT_STREAM, Stream, all_of, close, first_of, resumed, sse, while_connected
+from app.rest_stream import DONE, EVENT_STREAM, Stream, all_of, first_of, resumed, sse, while_connected
 from app.workers.base import Recognition, Recognizer, SpeechChunk, Synthesizer, Transcript
 
 MAX_INPUT: Final = 4096  # characters of a speech request, as OpenAI's

@@ -12,6 +12,8 @@ from fastapi.responses import StreamingResponse
 from starlette.exceptions import HTTPException
 from starlette.types import Receive, Scope, Send
 
+from app.reply import close
+
 EVENT_STREAM = "text/event-stream"
 DONE = b"data: [DONE]\n\n"
 T = TypeVar("T")
@@ -37,12 +39,6 @@ class Stream(StreamingResponse):
 def sse(event: Any) -> bytes:
     """One server-sent event with a JSON body."""
     return b"data: " + orjson.dumps(event) + b"\n\n"
-
-
-async def close(iterator: AsyncIterator[Any]) -> None:
-    """Ends an async iterator; one that is not a generator has nothing to end."""
-    if (aclose := getattr(iterator, "aclose", None)) is not None:
-        await aclose()
 
 
 async def first_of(items: AsyncIterator[T]) -> T | None:

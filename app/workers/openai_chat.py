@@ -11,6 +11,7 @@ from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import aclosing
 from dataclasses import dataclass
 from typing import Any, Final
+from urllib.parse import urlsplit
 
 import httpx
 import orjson
@@ -28,8 +29,8 @@ class OpenAIChat:
     """Satisfies LanguageModel over POST {base_url}/chat/completions."""
 
     def __init__(self, base_url: str, *, api_key: str = "", model: str = "", timeout_seconds: float = 60.0) -> None:
-        """`base_url` ends in /v1; `model` is asked for when a request names none; `timeout_seconds` bounds silence."""
-        self.base_url = base_url.rstrip("/")
+        """A `base_url` without a path gets /v1; `model` wins over a request's; `timeout_seconds` bounds silence."""
+        self.base_url = base_url.rstrip("/") + ("" if urlsplit(base_url).path.strip("/") else "/v1")
         self.model = model
         # No proxy and no .netrc from the environment: the worker's URL and key are the whole truth.
         self._http = httpx.AsyncClient(
@@ -58,15 +59,20 @@ class OpenAIChat:
             yield part
 
     async def health(self) -> Health:
-        """Asks for the server's models, which answers only when it can serve. Raises WorkerUnavailable."""
+        """What our own worker says of itself, or that another server is there. Raises WorkerUnavailable."""
         try:
-            response = await self._http.get(f"{self.base_url}/models", timeout=HEALTH_SECONDS)
+            own = await self._http.get(f"{self.base_url.removesuffix('/v1')}/health", timeout=HEALTH_SECONDS)
+            if own.is_error and own.status_code != httpx.codes.NOT_FOUND:
+                raise WorkerUnavailable(f"{own.url} answered {own.status_code}: {own.text[:200]}")
+            if own.is_success and (said := _health_of(own)) is not None:
+                return said
+            listed = await self._http.get(f"{self.base_url}/models", timeout=HEALTH_SECONDS)
         except httpx.HTTPError as error:
             raise self._unreachable(error) from error
         try:
-            models = [str(entry["id"]) for entry in response.json()["data"]]
+            models = [str(entry["id"]) for entry in listed.json()["data"]]
         except (ValueError, KeyError, TypeError) as error:
-            message = f"{self.base_url}/models answered {response.status_code} without a list of models"
+            message = f"{listed.url} answered {listed.status_code} without a list of models"
             raise WorkerUnavailable(message) from error
         model = self.model or (models[0] if models else "")
         return Health("language", "openai", model, {"url": self.base_url, "models": models})
@@ -77,7 +83,7 @@ class OpenAIChat:
 
     def _body(self, request: ChatRequest) -> dict[str, Any]:
         body: dict[str, Any] = {
-            "model": request.model or self.model,
+            "model": self.model or request.model or None,  # left out: the server's own
             "messages": list(request.messages),
             "stream": True,
             "stream_options": {"include_usage": True},
@@ -90,11 +96,19 @@ class OpenAIChat:
             "top_p": request.top_p,
             "stop": list(request.stop) or None,
         }
-        return body | {name: value for name, value in optional.items() if value is not None}
+        return {name: value for name, value in (body | optional).items() if value is not None}
 
     def _unreachable(self, error: httpx.HTTPError) -> WorkerUnavailable:
         reason = str(error) or type(error).__name__
         return WorkerUnavailable(f"The language worker at {self.base_url} does not answer: {reason}")
+
+
+def _health_of(response: httpx.Response) -> Health | None:
+    """The Health that our own worker's /health answers; None for another server's answer."""
+    try:
+        return Health(**response.json())
+    except (ValueError, TypeError):
+        return None
 
 
 async def _events(response: httpx.Response) -> AsyncGenerator[dict[str, Any], None]:
@@ -162,7 +176,7 @@ class _Reply:
                     self._assemble(fragment)
                 self._finish_reason = _string(choice.get("finish_reason") or self._finish_reason)
             return words
-        except (AttributeError, KeyError, TypeError) as error:
+        except (AttributeError, TypeError, ValueError) as error:
             raise WireError(f"The language worker sent a chunk of another shape: {event!r:.200}") from error
 
     def _assemble(self, fragment: dict[str, Any]) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 
 import httpx
 import pytest
@@ -15,7 +15,7 @@ from app.access import Access, accepted_subprotocol, check_bind, is_loopback
 from app.errors import AccessDenied, SettingsError
 from app.rest import install
 
-Serve = Callable[[FastAPI], str]
+Serve = Callable[[FastAPI], Awaitable[str]]
 KEYS = frozenset({"sk-one", "sk-two"})
 
 
@@ -167,7 +167,7 @@ async def refused(url: str, **headers: str) -> tuple[int, dict[str, str | None],
 
 
 async def test_websocket_is_refused_before_the_upgrade(serve: Serve) -> None:
-    url = serve(realtime_app(Access(api_keys=KEYS))).replace("http", "ws") + "/v1/realtime"
+    url = (await serve(realtime_app(Access(api_keys=KEYS)))).replace("http", "ws") + "/v1/realtime"
     status, error, request_id = await refused(url)
     assert (status, error["code"]) == (401, "invalid_api_key")
     assert set(error) == {"message", "type", "param", "code"}
@@ -179,14 +179,14 @@ async def test_websocket_is_refused_before_the_upgrade(serve: Serve) -> None:
 
 
 async def test_websocket_unknown_path_is_404_with_the_envelope(serve: Serve) -> None:
-    url = serve(realtime_app(Access())).replace("http", "ws")
+    url = (await serve(realtime_app(Access()))).replace("http", "ws")
     status, error, request_id = await refused(url + "/v1/nowhere")
     assert (status, error["code"]) == (404, "unknown_url")
     assert request_id.startswith("req_")
 
 
 async def test_websocket_with_a_browser_key_selects_realtime(serve: Serve) -> None:
-    url = serve(realtime_app(Access(api_keys=KEYS))).replace("http", "ws") + "/v1/realtime"
+    url = (await serve(realtime_app(Access(api_keys=KEYS)))).replace("http", "ws") + "/v1/realtime"
     offered = [websockets.Subprotocol(name) for name in ("realtime", "openai-insecure-api-key.sk-two")]
     async with websockets.connect(url, subprotocols=offered) as socket:
         assert socket.subprotocol == "realtime"
@@ -195,7 +195,7 @@ async def test_websocket_with_a_browser_key_selects_realtime(serve: Serve) -> No
 
 async def test_http_denials_carry_the_envelope_and_allowed_pages_can_read_them(serve: Serve) -> None:
     access = Access(api_keys=KEYS, origins=("https://pages.example",))
-    async with httpx.AsyncClient(base_url=serve(realtime_app(access))) as client:
+    async with httpx.AsyncClient(base_url=await serve(realtime_app(access))) as client:
         answer = await client.get("/v1/models", headers={"origin": "https://pages.example"})
         assert answer.status_code == 401
         assert answer.headers["access-control-allow-origin"] == "https://pages.example"

@@ -6,7 +6,7 @@ import asyncio
 import io
 import json
 import wave
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any
 
 import httpx
@@ -24,7 +24,7 @@ from app.rest_audio import speech_routes, transcription_routes, utterances
 from app.workers.base import Health, SpeechChunk
 from app.workers.scripted import ScriptedRecognizer, ScriptedSynthesizer, level_of
 
-Serve = Callable[[FastAPI], str]
+Serve = Callable[[FastAPI], Awaitable[str]]
 PACK = "en-starter"
 TEXT = "It is ten past nine."
 VOICES = ("scripted", "second")
@@ -71,7 +71,7 @@ def error_of(answer: httpx.Response, status: int, code: str | None = None) -> di
 
 async def test_transcription(serve: Serve) -> None:
     recognizer = ScriptedRecognizer(["what time is it"])
-    async with stock(serve(service(recognizer))) as client:
+    async with stock(await serve(service(recognizer))) as client:
         answer = await client.audio.transcriptions.create(
             model="gpt-4o-transcribe",
             file=("question.wav", wav(2.0)),
@@ -88,7 +88,7 @@ async def test_transcription(serve: Serve) -> None:
 
 
 async def test_transcription_as_text_and_as_events(serve: Serve) -> None:
-    async with stock(serve(service(ScriptedRecognizer(["turn on the light"], repeat=True)))) as client:
+    async with stock(await serve(service(ScriptedRecognizer(["turn on the light"], repeat=True)))) as client:
         file = ("q.wav", wav())
         text = await client.audio.transcriptions.create(model="whisper-1", file=file, response_format="text")
         assert str(text).strip() == "turn on the light"
@@ -101,7 +101,7 @@ async def test_transcription_as_text_and_as_events(serve: Serve) -> None:
 
 async def test_a_long_recording_is_heard_in_pieces(serve: Serve) -> None:
     recognizer = ScriptedRecognizer(["one", "", "three", ""])  # of an even tone each piece has two thirds of 28 s
-    async with stock(serve(service(recognizer))) as client:
+    async with stock(await serve(service(recognizer))) as client:
         stream = await client.audio.transcriptions.create(model=PACK, file=("long.wav", wav(70)), stream=True)
         events = [event async for event in stream]
     deltas = [event.delta for event in events if event.type == "transcript.text.delta"]
@@ -114,7 +114,7 @@ async def test_a_long_recording_is_heard_in_pieces(serve: Serve) -> None:
 @pytest.mark.parametrize("name", list(CONTENT_TYPES))
 async def test_speech_in_every_format(serve: Serve, name: Any) -> None:
     synthesizer = ScriptedSynthesizer(sample_rate=16_000)
-    async with stock(serve(service(synthesizer=synthesizer))) as client:
+    async with stock(await serve(service(synthesizer=synthesizer))) as client:
         answer = await client.audio.speech.create(
             model="tts-1", input=TEXT, voice="alloy", response_format=name, instructions=openai.omit
         )
@@ -130,14 +130,14 @@ async def test_speech_in_every_format(serve: Serve, name: Any) -> None:
 async def test_speech_is_mp3_unless_asked_and_takes_nulls(serve: Serve) -> None:
     body = {"model": "gpt-4o-mini-tts", "input": TEXT, "voice": {"id": "scripted"}, "instructions": None}
     body |= {"response_format": None, "speed": None, "stream_format": None, "lipstick": "red"}
-    async with httpx.AsyncClient(base_url=serve(service())) as client:
+    async with httpx.AsyncClient(base_url=await serve(service())) as client:
         answer = await client.post("/v1/audio/speech", json=body)
     assert answer.status_code == 200
     assert answer.headers["content-type"] == "audio/mpeg"
 
 
 async def test_speech_speed_reaches_the_voice(serve: Serve) -> None:
-    async with stock(serve(service())) as client:
+    async with stock(await serve(service())) as client:
         sizes = []
         for speed in (1.0, 2.0):
             speech = await client.audio.speech.create(
@@ -148,7 +148,7 @@ async def test_speech_speed_reaches_the_voice(serve: Serve) -> None:
 
 
 async def test_speech_as_events(serve: Serve) -> None:
-    async with httpx.AsyncClient(base_url=serve(service())) as client:
+    async with httpx.AsyncClient(base_url=await serve(service())) as client:
         body = {"model": PACK, "input": TEXT, "voice": "", "response_format": "pcm", "stream_format": "sse"}
         answer = await client.post("/v1/audio/speech", json=body)
     assert answer.headers["content-type"].startswith("text/event-stream")
@@ -158,7 +158,7 @@ async def test_speech_as_events(serve: Serve) -> None:
 
 
 async def test_models(serve: Serve) -> None:
-    async with stock(serve(service())) as client:
+    async with stock(await serve(service())) as client:
         assert [model.id for model in (await client.models.list()).data] == [PACK]
         model = await client.models.retrieve("gpt-realtime")
         assert (model.id, model.object, model.owned_by) == ("gpt-realtime", "model", "parley")
@@ -168,7 +168,7 @@ async def test_models(serve: Serve) -> None:
 
 
 async def test_key_is_checked_by_the_stock_client_too(serve: Serve) -> None:
-    url = serve(service(access=Access(api_keys=frozenset({"sk-right"}))))
+    url = await serve(service(access=Access(api_keys=frozenset({"sk-right"}))))
     async with stock(url, "sk-wrong") as client:
         with pytest.raises(openai.AuthenticationError) as denied:
             await client.models.list()
@@ -206,7 +206,7 @@ async def test_first_speech_arrives_while_the_rest_is_unspoken_and_leaving_cance
     synthesizer = Halting()
     body = {"model": PACK, "input": "one two three", "voice": "", "response_format": "pcm"}
     async with (
-        httpx.AsyncClient(base_url=serve(service(synthesizer=synthesizer))) as client,
+        httpx.AsyncClient(base_url=await serve(service(synthesizer=synthesizer))) as client,
         client.stream("POST", "/v1/audio/speech", json=body) as answer,
     ):
         pieces = answer.aiter_raw()
@@ -231,7 +231,7 @@ async def test_leaving_before_the_first_sound_cancels(serve: Serve) -> None:
                 closed.set()
 
     body = {"model": PACK, "input": "one", "voice": "", "response_format": "pcm"}
-    async with httpx.AsyncClient(base_url=serve(service(synthesizer=Mute()))) as client:
+    async with httpx.AsyncClient(base_url=await serve(service(synthesizer=Mute()))) as client:
         request = asyncio.create_task(client.post("/v1/audio/speech", json=body))
         await asyncio.wait_for(asked.wait(), 5)
         request.cancel()
@@ -244,7 +244,7 @@ async def test_a_failure_in_mid_speech_cuts_the_answer_short(serve: Serve) -> No
             yield SpeechChunk(bytes(4800), REALTIME_RATE, (0, 3))
             raise WorkerError("the voice broke")
 
-    url = serve(service(synthesizer=Breaking()))
+    url = await serve(service(synthesizer=Breaking()))
     body = {"model": PACK, "input": "one two", "voice": "", "response_format": "pcm"}
     async with httpx.AsyncClient(base_url=url) as client:
         with pytest.raises(httpx.RemoteProtocolError):
@@ -299,7 +299,6 @@ SPEECH = {"model": PACK, "input": TEXT, "voice": "alloy"}
         ({"input": " \n\t "}, "input"),
         ({"input": "a" * 4097}, "input"),
         ({"input": "a\0b"}, "input"),
-        ({"input": "\ud800"}, "input"),
         ({"input": ["a"]}, "input"),
         ({"voice": "nobody"}, "voice"),
         ({"voice": {"id": "nobody"}}, "voice"),
@@ -307,7 +306,7 @@ SPEECH = {"model": PACK, "input": TEXT, "voice": "alloy"}
         ({"stream_format": "carrier pigeon"}, "stream_format"),
         ({"speed": 0.1}, "speed"),
         ({"speed": 1e308}, "speed"),
-        ({"speed": 10**400}, "speed"),
+        ({"speed": 10**300}, "speed"),
         ({"speed": "fast"}, "speed"),
         ({"model": None}, "model"),
     ],
@@ -334,6 +333,7 @@ async def test_bad_speech_requests_name_the_parameter(change: dict[str, Any], pa
         b"\xff\xfe",
         b"\0",
         b"9" * 5000,
+        b'{"input": "\\ud800"}',
         b"[" * 100_000,
     ],
 )
@@ -385,7 +385,7 @@ async def test_unsupported_response_format_is_told() -> None:
 
 
 async def test_too_large_uploads_are_413_for_the_stock_client(serve: Serve) -> None:
-    url = serve(service(ScriptedRecognizer(["after"])))
+    url = await serve(service(ScriptedRecognizer(["after"])))
     async with stock(url) as client:
         for size in (MAX_UPLOAD + 1, MAX_MULTIPART + 1):
             with pytest.raises(openai.APIStatusError) as large:
