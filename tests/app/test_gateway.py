@@ -216,6 +216,16 @@ async def test_the_packs_tools_are_executed_and_stay_invisible() -> None:
     assert (result["role"], json.loads(result["content"])) == ("tool", {"result": 42})
 
 
+async def test_a_timer_that_ends_speaks_by_itself() -> None:
+    tool_call = ToolCall("call_1", "set_timer", '{"amount": 1, "unit": "seconds"}')
+    async with call(replies=[[tool_call], "Your timer is set."]) as (caller, _):
+        await caller.send("conversation.item.create", item=text_item("set a timer for one second"))
+        await caller.send("response.create")
+        await caller.until("response.done")
+        announced = await caller.until("response.done")
+    assert announced["response"]["output"][0]["content"][0]["transcript"] == "Your timer for 1 second is done."
+
+
 async def test_a_clients_tool_is_called_and_never_executed() -> None:
     tool = {"type": "function", "name": "calculate", "description": "", "parameters": {"type": "object"}}
     tool_call = ToolCall("call_1", "calculate", '{"expression": "12 + 30"}')
