@@ -138,7 +138,10 @@ export class Call {
       if (!this.conversation.empty) this.conversation.divide("Connected again; what was said above is forgotten");
       this.turnDetection = session.audio.input.turn_detection ?? this.turnDetection;
       const transcription = session.audio.input.transcription ?? { model: "whisper-1" };
-      this.#update({ transcription, ...(this.pushToTalk ? { turn_detection: null } : {}) });
+      this.#update(
+        { transcription, ...(this.pushToTalk ? { turn_detection: null } : {}) },
+        this.playback.possible ? {} : { output_modalities: ["text"] },
+      );
     },
 
     "input_audio_buffer.speech_started": ({ item_id: item }) => {
@@ -239,8 +242,8 @@ export class Call {
     this.unheard.clear();
   }
 
-  #update(input) {
-    this.connection.send({ type: "session.update", session: { type: "realtime", audio: { input } } });
+  #update(input, rest = {}) {
+    this.connection.send({ type: "session.update", session: { type: "realtime", audio: { input }, ...rest } });
   }
 
   #ask() {
@@ -273,7 +276,7 @@ export class Call {
     if (status === "failed") {
       const words = `The reply failed: ${details?.error?.message ?? "the service does not say why"}`;
       if (turn) turn.mark("failed", words);
-      this.onProblem(words);
+      else this.onProblem(words);
     } else if (status === "incomplete") {
       turn?.mark("incomplete", "cut off: the longest length of a reply was reached");
     } else if (status === "cancelled") {

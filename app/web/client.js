@@ -17,7 +17,7 @@ const $ = (id) => document.getElementById(id);
 const page = Object.fromEntries(
   ["announcer", "examples", "form", "greeting", "guide", "key", "key-dialog", "key-form", "key-hint", "knows", "legend"]
     .concat(["level", "notices", "pack", "ptt", "scroller", "state", "stop", "talk", "talk-label", "text", "turns"])
-    .concat(["workers"])
+    .concat(["small", "workers"])
     .map((id) => [id, $(id)]),
 );
 
@@ -41,7 +41,10 @@ const connection = new Connection({
     link = { state, ...detail };
     if (was === "open") call.lost();
     if (state === "open") notice("connection", "");
-    if (state === "waiting") notice("connection", "The service is gone. This page keeps trying to reach it.");
+    if (state === "waiting") {
+      notice("connection", "The service is gone. This page keeps trying to reach it.");
+      guide.show(null, state);
+    }
     if (state === "key") askForKey(detail.wrong);
     show();
   },
@@ -84,7 +87,7 @@ function show() {
   const sentence = links[link.state] ?? words[phase];
   if (page.state.textContent !== sentence) page.state.textContent = sentence; // else a screen reader repeats it
   document.body.dataset.state = state;
-  page.talk.disabled = link.state !== "open";
+  page.talk.disabled = link.state !== "open" && !microphone.open; // one can always hang up
   page.talk.classList.toggle("live", microphone.open);
   page.talk.classList.toggle("held", call.pressed);
   page["talk-label"].textContent = talkLabel();
@@ -222,6 +225,9 @@ wide.addEventListener("change", unfold);
 unfold();
 page.guide.addEventListener("toggle", () => wide.matches && (page.guide.open = true)); // a column there, not a drawer
 legend(page.legend);
+if (!playback.possible) {
+  notice("sound", "Replies are written only: browsers give sound and microphone to pages on localhost or https.");
+}
 const guide = new Guide({ page, notice, say });
 const wanted = new URLSearchParams(location.search).get("model");
 watchHealth((health) => guide.show(health, link.state)).then((health) => {

@@ -2,6 +2,8 @@
 
 import { stages } from "./health.js";
 
+const STARTER = "en-starter"; // the pack that ships; others need no excuse
+
 const made = (name, text) => {
   const element = document.createElement(name);
   element.textContent = text;
@@ -35,6 +37,7 @@ export class Guide {
     this.page.pack.textContent = this.shown;
     this.page.pack.title = description ?? "";
     this.page.pack.hidden = false;
+    this.page.small.hidden = name !== STARTER;
     this.page.knows.textContent = knows || "This pack does not say.";
     if (greeting) this.page.greeting.textContent = greeting;
     this.page.examples.replaceChildren(

@@ -14,8 +14,14 @@ export class Playback {
     this.tokens = 0;
   }
 
+  /** Browsers keep audio worklets, like microphones, to pages on localhost and https. */
+  get possible() {
+    return window.isSecureContext && "AudioWorkletNode" in window;
+  }
+
   /** Must be called from a click or key press: browsers keep audio silent until then. */
   async unlock() {
+    if (!this.possible) return;
     if (this.node === null) this.node = this.#start();
     await this.node;
     if (this.context.state === "suspended") await this.context.resume();

@@ -21,13 +21,20 @@ QUIET = ("--no-sandbox", "--disable-gpu", "--disable-background-networking", "--
 
 
 @contextlib.asynccontextmanager
-async def chromium(microphone: Path | None = None, *, microphone_allowed: bool = True) -> AsyncIterator[Browser]:
-    """A headless browser; `microphone` is played once, from when the page opens it. Skips without Chromium."""
+async def chromium(
+    microphone: Path | None = None, *, microphone_allowed: bool = True, loopback_name: str = ""
+) -> AsyncIterator[Browser]:
+    """A headless browser; `microphone` is played once, from when the page opens it. Skips without Chromium.
+
+    `loopback_name` resolves to this machine, but is not localhost in the browser's eyes.
+    """
     if CHROMIUM is None:
         pytest.skip("the program chromium is not installed (Debian package chromium)")
     arguments = [*QUIET]
     if microphone_allowed:
         arguments.append("--use-fake-ui-for-media-stream")
+    if loopback_name:
+        arguments.append(f"--host-resolver-rules=MAP {loopback_name} 127.0.0.1")
     if microphone is not None:
         arguments.append(f"--use-file-for-fake-audio-capture={microphone}%noloop")
     async with async_playwright() as playwright:

@@ -56,7 +56,7 @@ async def opened(scripted: Workers, microphone: Path | None = None, **context: A
 
 
 async def until_heard(page: Page, milliseconds: int) -> None:
-    """Waits until so much of the last reply was played; the page's policy forbids Playwright its `wait_for_function`."""
+    """Waits until so much of the last reply was played; the page's policy forbids Playwright's wait_for_function."""
     reply = page.locator(".assistant").last
     async with asyncio.timeout(20):
         while int(await reply.get_attribute("data-heard-ms") or 0) < milliseconds:
@@ -193,6 +193,20 @@ async def test_a_refused_microphone_is_explained_and_typing_still_works() -> Non
         await expect(page.locator(".assistant .words")).to_have_text(ANSWER)
 
 
+async def test_a_page_that_is_not_on_localhost_says_why_there_is_no_sound() -> None:
+    app = create_app(PACK, workers(replies=[ANSWER]), access=Access(hosts=("parley.test",)))
+    async with (
+        serving(app) as url,
+        chromium(loopback_name="parley.test") as browser,
+        page_at(url.replace("127.0.0.1", "parley.test"), browser) as page,
+    ):
+        await expect(page.locator(".notice")).to_contain_text("Replies are written only")
+        await type_in(page, "hello")
+        await expect(page.locator(".assistant .words")).to_have_text(ANSWER)
+        await page.click("#talk")
+        await expect(page.locator(".notice").last).to_contain_text("localhost or https")
+
+
 class Gone(ScriptedRecognizer):
     """A recognizer whose process has died."""
 
@@ -213,7 +227,7 @@ async def test_a_missing_worker_is_named() -> None:
 async def test_a_failed_reply_is_shown_and_the_next_one_works() -> None:
     async with opened(workers(replies=[WorkerUnavailable("the model is away"), ANSWER])) as page:
         await type_in(page, "hello")
-        await expect(page.locator(".notice")).to_contain_text("the model is away")
+        await expect(page.locator(".notice")).to_contain_text("The reply failed: the model is away")
         await type_in(page, "hello again")
         await expect(page.locator(".assistant .words")).to_have_text(ANSWER)
 
