@@ -55,7 +55,9 @@ def decode_to(data: bytes, rate: int, *, max_seconds: float = MAX_SECONDS) -> Wa
             ) from (error)
     if not pieces:
         raise BadAudio("The audio file has no samples")
-    return np.concatenate(pieces).astype(np.float32) / 32768.0
+    waveform: Waveform = np.concatenate(pieces).astype(np.float32)
+    waveform /= 32768.0  # in place: an hour is 230 MB
+    return waveform
 
 
 def _samples(file: Any, rate: int, max_seconds: float) -> Iterator[NDArray[np.int16]]:

@@ -13,14 +13,14 @@ from fastapi.responses import JSONResponse, PlainTextResponse
 from pydantic import BaseModel, Field, field_validator
 from starlette.exceptions import HTTPException
 
-from app.audio import HEARING_RATE, REALTIME_RATE, Resampler, Waveform, to_pcm16
+from app.audio import HEARING_RATE, REALTIME_RATE, Waveform, to_pcm16
 from app.errors import BadRequest, ParleyError, UnknownModel
 from app.media import CONTENT_TYPES, decode, open_encoder
 from app.names import check_model, voice_of
-from app.reply import close
+from app.reply import Speech, clauses, close, speak
 from app.rest import MAX_UPLOAD, api_router, envelope_of
 from app.rest_stream import DONE, EVENT_STREAM, Stream, all_of, first_of, resumed, sse, while_connected
-from app.workers.base import Recognition, Recognizer, SpeechChunk, Synthesizer, Transcript
+from app.workers.base import Recognition, Recognizer, Synthesizer, Transcript
 
 MAX_INPUT: Final = 4096  # characters of a speech request, as OpenAI's
 UTTERANCE_SECONDS: Final = 28.0  # longest piece given to a recognizer: Whisper's window is 30 s
@@ -147,7 +147,7 @@ def speech_routes(synthesizer: Synthesizer, pack_name: str, voices: tuple[str, .
     router = api_router()
 
     @router.post("/audio/speech", response_class=Response, responses=SPEECH_ANSWERS)
-    async def speak(request: Request, body: SpeechBody) -> Response:
+    async def say(request: Request, body: SpeechBody) -> Response:
         check_model(body.model, pack_name)
         try:
             voice = voice_of(body.voice if isinstance(body.voice, str) else body.voice.id, voices)
@@ -159,31 +159,30 @@ def speech_routes(synthesizer: Synthesizer, pack_name: str, voices: tuple[str, .
                     f"stream_format {body.stream_format!r} is not supported; expected audio or sse",
                     param="stream_format",
                 )
-            chunks = synthesizer.speak(body.input, voice=voice, speed=body.speed or 1.0)
-            first = await while_connected(request, first_of(chunks))
+            # Clause by clause: the first is heard while the others are unspoken, whatever the engine does.
+            pieces = speak(clauses(_whole(body.input)), synthesizer, voice=voice, speed=body.speed or 1.0)
+            first = await while_connected(request, first_of(pieces))
         except UnknownModel as error:  # the route's resource is the model; a voice is a parameter of it
             raise BadRequest(error.message, param="voice") from error
-        audio = _encoded(resumed(first, chunks), wanted)
+        audio = _encoded(resumed(first, pieces), wanted)
         if body.stream_format == "sse":
-            return Stream(_speech_events(audio), chunks, EVENT_STREAM)
-        return Stream(audio, chunks, CONTENT_TYPES[wanted])
+            return Stream(_speech_events(audio), pieces, EVENT_STREAM)
+        return Stream(audio, pieces, CONTENT_TYPES[wanted])
 
     return router
 
 
-async def _encoded(chunks: AsyncIterator[SpeechChunk], name: str) -> AsyncIterator[bytes]:
+async def _whole(text: str) -> AsyncIterator[str]:
+    yield text
+
+
+async def _encoded(pieces: AsyncIterator[Speech], name: str) -> AsyncIterator[bytes]:
     """Speech as a file, piece by piece. A failure cuts the answer short, so that it is not taken for its end."""
     encoder = open_encoder(name, REALTIME_RATE)
-    resampler: Resampler | None = None
-    rate = REALTIME_RATE
-    async for chunk in chunks:
-        if resampler is None or chunk.sample_rate != rate:
-            rate = chunk.sample_rate
-            resampler = Resampler(rate, REALTIME_RATE)
-        if data := await asyncio.to_thread(encoder.feed, resampler.feed(chunk.pcm)):
+    async for piece in pieces:
+        if data := await asyncio.to_thread(encoder.feed, piece.pcm):
             yield data
-    tail = encoder.feed(resampler.feed(b"", last=True)) if resampler is not None else b""
-    if data := tail + encoder.finish():
+    if data := encoder.finish():
         yield data
 
 

@@ -127,6 +127,16 @@ async def test_speech_in_every_format(serve: Serve, name: Any) -> None:
         assert np.median(heard) * 32768 == pytest.approx(level_of(TEXT), abs=20)
 
 
+async def test_a_long_text_is_spoken_clause_by_clause_and_whole(serve: Serve) -> None:
+    story = "Once there was a lamp. It would not shine; nobody knew why, and " + "so they waited " * 20 + "until dawn."
+    synthesizer = ScriptedSynthesizer(samples_per_character=100)
+    async with stock(await serve(service(synthesizer=synthesizer))) as client:
+        answer = await client.audio.speech.create(model="tts-1", input=story, voice="nova", response_format="pcm")
+    assert len(synthesizer.spoken) > 3
+    assert "".join(synthesizer.spoken) == story
+    assert len(answer.content) == 2 * 100 * len(story)
+
+
 async def test_speech_is_mp3_unless_asked_and_takes_nulls(serve: Serve) -> None:
     body = {"model": "gpt-4o-mini-tts", "input": TEXT, "voice": {"id": "scripted"}, "instructions": None}
     body |= {"response_format": None, "speed": None, "stream_format": None, "lipstick": "red"}
