@@ -94,6 +94,10 @@ class Response:
         """Whether the model stopped at its token limit."""
         return self._usage.finish_reason == "length"
 
+    def is_saying(self, item_id: str) -> bool:
+        """Whether the item is this reply's message."""
+        return self.message is not None and self.message.id == item_id
+
     def begin(self) -> list[Booking]:
         """The reply exists."""
         return [Booking(out.ResponseCreated(self.dump()))]

@@ -10,7 +10,7 @@ import collections
 import contextlib
 import logging
 import time
-from collections.abc import AsyncGenerator, AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator, Coroutine
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from types import TracebackType
@@ -82,8 +82,10 @@ class Session:
         self._turn = Turn()
         self._outbox: Outbox[Booking] = Outbox(OUTBOX_LIMIT)
         self._tasks = asyncio.TaskGroup()
+        self._running: set[asyncio.Task[None]] = set()
         self._hearing = Hearing(self._detection)
         self._utterance: Utterance | None = None  # the one being heard
+        self._buffer_full = False  # an uncommitted buffer has reached its limit, and the client was told
         self._transcribing: set[asyncio.Task[None]] = set()
         self._owes_answer = False  # a caller's utterance has not been answered yet
         self._announcements: collections.deque[str] = collections.deque()  # of timers that have ended
@@ -101,9 +103,8 @@ class Session:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        for task in [self._replying, self._timer, *self._transcribing]:
-            if task is not None:
-                task.cancel()
+        for task in list(self._running):
+            task.cancel()
         if self._utterance is not None:
             await self._utterance.abort()
         self._log("session closed")
@@ -146,6 +147,8 @@ class Session:
                 self._conversation.delete(event.item_id)
                 await self._put(out.ItemDeleted(event.item_id))
             case got.ItemTruncate():
+                if self._response is not None and self._response.is_saying(event.item_id):
+                    await self._stop_reply(TurnEvent.CANCELLED, "client_cancelled")  # the rest will not be heard
                 item = self._conversation.truncate(event.item_id, event.content_index, event.audio_end_ms)
                 await self._outbox.drop(lambda b: b.response is not None and b.response.message is item)
                 self._log("the caller heard %d ms: %r", event.audio_end_ms, item.text)
@@ -173,7 +176,10 @@ class Session:
 
     async def _hear(self, pcm: Pcm16) -> None:
         if self._detection is None and self._utterance and self._utterance.seconds > MAX_UTTERANCE_SECONDS:
-            full = f"{self._utterance.seconds:.0f} s of audio wait uncommitted, commit or clear them"
+            if self._buffer_full:
+                return  # one error is enough: a client may stream on all day
+            self._buffer_full = True
+            full = f"{self._utterance.seconds:.0f} s of audio wait uncommitted; more is ignored until commit or clear"
             raise BadRequest(full, code="input_audio_buffer_full")
         for count, (frame, happened) in enumerate(self._hearing.feed(pcm)):
             if self._detection is None and self._utterance is None:
@@ -199,7 +205,7 @@ class Session:
         await self._put(out.SpeechStarted(self._utterance.item_id, round(start_seconds * 1000)))
         if self._response is not None and self._detection is not None and self._detection.interrupt_response:
             await self._stop_reply(TurnEvent.BARGED_IN, "turn_detected")
-        self._tasks.create_task(self._show_hypotheses(self._utterance))
+        self._spawn(self._show_hypotheses(self._utterance))
 
     async def _speech_stopped(self, end_seconds: float, waited_seconds: float) -> None:
         assert self._utterance is not None
@@ -209,6 +215,7 @@ class Session:
         await self._commit(self._utterance, answer_it=self._detection is not None and self._detection.create_response)
 
     def _open_utterance(self) -> Utterance:
+        self._buffer_full = False
         asked = self._config.audio.input.transcription
         language, prompt = (asked.language or "", asked.prompt or "") if asked is not None else ("", "")
         return Utterance(new_id("item"), self._workers.recognizer, language=language, prompt=prompt)
@@ -235,7 +242,7 @@ class Session:
         self._utterance = None
         item = Item(utterance.item_id, "message", role="user", content=[{"type": "input_audio", "transcript": None}])
         previous = self._conversation.append(item)
-        task = self._tasks.create_task(self._transcribe(utterance, item, answer_it))
+        task = self._spawn(self._transcribe(utterance, item, answer_it))
         self._transcribing.add(task)
         task.add_done_callback(self._transcribing.discard)
         await self._put(
@@ -313,7 +320,7 @@ class Session:
         self._owes_answer = False
         self._response = response
         clock, self._turn_clock = self._turn_clock, TurnClock()
-        self._replying = self._tasks.create_task(self._respond(response, options, items, announcement, clock))
+        self._replying = self._spawn(self._respond(response, options, items, announcement, clock))
         await self._outbox.put(*response.begin())
 
     def _input_item(self, fields: Json) -> Item:
@@ -404,7 +411,7 @@ class Session:
 
     def _arm_timer(self) -> None:
         if self._timer is None or self._timer.done():
-            self._timer = self._tasks.create_task(self._wait_for_timers())
+            self._timer = self._spawn(self._wait_for_timers())
 
     async def _wait_for_timers(self) -> None:
         while self._toolbox.timers:
@@ -428,6 +435,12 @@ class Session:
 
     async def _put(self, *events: out.ServerEvent) -> None:
         await self._outbox.put(*[Booking(event) for event in events])
+
+    def _spawn(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+        task = self._tasks.create_task(work)
+        self._running.add(task)
+        task.add_done_callback(self._running.discard)
+        return task
 
     @property
     def _detection(self) -> session_config.TurnDetection | None:

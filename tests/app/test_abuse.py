@@ -112,7 +112,7 @@ async def test_a_duplicate_item_is_refused() -> None:
 async def test_an_endless_uncommitted_buffer_is_bounded() -> None:
     async with call([QUESTION, QUESTION], ["Hello."]) as (caller, _):
         await caller.send("session.update", session=BY_HAND)
-        await caller.say(silence(91))
+        await caller.say(silence(95))
         error = await caller.until("error")
         await caller.send("input_audio_buffer.clear")
         await caller.until("input_audio_buffer.cleared")
@@ -120,6 +120,7 @@ async def test_an_endless_uncommitted_buffer_is_bounded() -> None:
         await caller.send("input_audio_buffer.commit")
         await caller.until("conversation.item.input_audio_transcription.completed")
     assert error["error"]["code"] == "input_audio_buffer_full"
+    assert len(caller.all("error")) == 1
 
 
 async def test_an_oversized_frame_closes_that_socket_alone() -> None:
