@@ -61,9 +61,9 @@ class Toolbox:
         try:
             if name not in self.names:
                 raise ToolError(f"there is no tool called {name}")
-            return json.dumps(self._run(name, _parsed(name, arguments)))
+            return json.dumps(self._run(name, _parsed(name, arguments)), ensure_ascii=False)
         except ToolError as error:
-            return json.dumps({"error": str(error)})
+            return json.dumps({"error": str(error)}, ensure_ascii=False)
 
     def due(self, now: datetime) -> list[Timer]:
         """Takes out the timers that have ended by `now`, the earliest first."""
