@@ -166,6 +166,7 @@ page.ptt.addEventListener("change", async () => {
   if (!on && microphone.open) stopMicrophone();
   call.setPushToTalk(on);
   if (on && !microphone.open) await startMicrophone(); // the question for permission comes now, not in mid-sentence
+  if (on) page.talk.focus(); // else the space bar would work the switch
   show();
 });
 
@@ -176,7 +177,7 @@ async function press() {
 }
 
 const isHoldKey = (event) =>
-  event.code === "Space" && call.pushToTalk && !event.target.closest("input, textarea, summary, dialog, .stop, .send, a");
+  event.code === "Space" && call.pushToTalk && !event.target.closest("input, summary, dialog, a"); // Enter still presses
 document.addEventListener("keydown", (event) => {
   if (event.key === "Escape" && call.canStop) call.stop();
   if (!isHoldKey(event)) return;

@@ -18,7 +18,7 @@ from app.audio import REALTIME_RATE, seconds_of
 from app.errors import WorkerUnavailable
 from app.gateway import create_app
 from app.session import Workers
-from app.workers.base import Health
+from app.workers.base import Health, ToolCall
 from app.workers.scripted import ScriptedLanguage, ScriptedRecognizer, ScriptedSynthesizer
 from tests.browser.chromium import chromium, page_at, recording, shot
 from tests.packs import SCRIPTED
@@ -154,7 +154,6 @@ async def test_the_space_bar_talks_in_push_to_talk_mode_and_stays_a_space_in_the
     async with opened(scripted, sound) as page:
         await page.check("#ptt")
         await expect(page.locator("#state")).to_have_text("Hold the button or the space bar")
-        await page.locator("body").press("Tab")  # anywhere but the text field
         await page.keyboard.down("Space")
         await expect(page.locator("#state")).to_have_text("Hearing you")
         await page.wait_for_timeout(900)  # the microphone plays in real time
@@ -268,6 +267,15 @@ async def test_a_key_is_asked_for_once() -> None:
         await expect(page.locator("#talk")).to_be_enabled()
         await type_in(page, "hello")
         await expect(page.locator(".assistant .words")).to_have_text(ANSWER)
+
+
+async def test_a_timer_that_ends_speaks_without_being_asked() -> None:
+    timer = ToolCall("call_1", "set_timer", '{"amount": 1, "unit": "seconds"}')
+    async with opened(workers(replies=[[timer], "The timer is set."])) as page:
+        await type_in(page, "set a timer for one second")
+        await expect(page.locator(".assistant .words").first).to_have_text("The timer is set.")
+        await expect(page.locator(".assistant .words").nth(1)).to_have_text("Your timer for 1 second is done.")
+        await until_heard(page, 500)
 
 
 async def test_markup_in_a_reply_is_text() -> None:
