@@ -123,7 +123,7 @@ def _run_process(command: str, settings: Settings) -> None:
 
 def _gateway(settings: Settings, pack: Pack, access: Access) -> FastAPI:
     from app.gateway import create_app
-    from app.session import Workers
+    from app.speaking import Workers
     from app.workers import connect
 
     workers = Workers(

@@ -25,7 +25,8 @@ from app.packs import Pack
 from app.rest import error_response, install, model_routes
 from app.rest_audio import speech_routes, transcription_routes
 from app.rest_chat import chat_routes
-from app.session import SESSION_SECONDS, Session, Workers
+from app.session import SESSION_SECONDS, Session
+from app.speaking import Workers
 from app.tools import Toolbox
 from app.workers.base import LanguageModel, Recognizer, Synthesizer
 

@@ -13,7 +13,7 @@ import pytest
 
 from app.errors import WorkerError, WorkerUnavailable
 from app.gateway import GatewayOptions, create_app
-from app.session import Workers
+from app.speaking import Workers
 from app.workers.base import ToolCall
 from app.workers.scripted import HOLD, ScriptedLanguage, ScriptedRecognizer, ScriptedSynthesizer
 from tests.packs import SCRIPTED

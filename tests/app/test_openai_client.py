@@ -12,7 +12,7 @@ from openai import AsyncOpenAI
 from openai.resources.realtime.realtime import AsyncRealtimeConnection
 
 from app.gateway import GatewayOptions, create_app
-from app.session import Workers
+from app.speaking import Workers
 from app.workers.scripted import HOLD, ScriptedLanguage, ScriptedRecognizer, ScriptedSynthesizer
 from tests.packs import SCRIPTED
 from tests.serving import serving

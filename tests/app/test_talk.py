@@ -17,7 +17,7 @@ from app.access import Access
 from app.audio import Pcm16
 from app.errors import AccessDenied, BadAudio, BadRequest, WorkerError, WorkerUnavailable
 from app.gateway import create_app
-from app.session import Workers
+from app.speaking import Workers
 from app.talk_turn import time_line
 from app.workers.scripted import HOLD, ScriptedLanguage, ScriptedRecognizer, ScriptedSynthesizer
 from tests.packs import SCRIPTED

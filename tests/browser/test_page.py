@@ -17,7 +17,7 @@ from app.access import Access
 from app.audio import REALTIME_RATE, seconds_of
 from app.errors import WorkerUnavailable
 from app.gateway import create_app
-from app.session import Workers
+from app.speaking import Workers
 from app.workers.base import Health, ToolCall
 from app.workers.scripted import ScriptedLanguage, ScriptedRecognizer, ScriptedSynthesizer
 from tests.browser.chromium import chromium, page_at, recording, shot

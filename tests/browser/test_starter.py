@@ -9,7 +9,7 @@ from pathlib import Path
 from playwright.async_api import expect
 
 from app.gateway import create_app
-from app.session import Workers
+from app.speaking import Workers
 from app.workers import connect
 from tests.browser.chromium import chromium, page_at, recording, shot
 from tests.packs import starter

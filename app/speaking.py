@@ -1,0 +1,229 @@
+"""The service's half of one session: when it answers, and each reply from prompt to outbox. Knows no caller's audio.
+
+One reply at a time. It waits until the caller is quiet and all words are there; it is stopped at every stage at once.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import collections
+import contextlib
+import logging
+import time
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Coroutine
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any, TypeAlias
+
+from app import events as got
+from app import reply, session_config
+from app.answer import Answer, request_of, write
+from app.conversation import Conversation, Item, parse_item
+from app.errors import BadRequest, ParleyError
+from app.names import voice_of
+from app.outbox import Outbox
+from app.packs import Pack
+from app.response import Booking, Response
+from app.server_events import new_id
+from app.session_config import SessionConfig
+from app.timings import TurnClock
+from app.tools import Toolbox
+from app.turn import Ear, Mouth, Turn, TurnEvent
+from app.workers.base import LanguageModel, Recognizer, Synthesizer
+
+Json: TypeAlias = dict[str, Any]
+Spawn: TypeAlias = Callable[[Coroutine[Any, Any, None]], asyncio.Task[None]]
+
+TIMER_SECONDS = 0.5  # between looks at the timers: one may be set or cancelled while another is waited for
+
+
+@dataclass(frozen=True, slots=True)
+class Workers:
+    """The three stages, ready to use, shared by all sessions."""
+
+    recognizer: Recognizer
+    language: LanguageModel
+    synthesizer: Synthesizer
+
+
+class Speaking:
+    """Replies of one session. `config` is the session's, and is set again whenever that changes."""
+
+    def __init__(
+        self,
+        pack: Pack,
+        workers: Workers,
+        toolbox: Toolbox,
+        *,
+        turn: Turn,
+        conversation: Conversation,
+        outbox: Outbox[Booking],
+        spawn: Spawn,
+        config: SessionConfig,
+        log: logging.LoggerAdapter[logging.Logger],
+        timings: bool,
+        audio_ahead_seconds: float,
+    ) -> None:
+        self.config = config
+        self.transcribing: set[asyncio.Task[None]] = set()
+        """Utterances whose words are not there yet; no reply begins before them."""
+        self.clock = TurnClock()
+        """Of the turn whose reply comes next."""
+        self.owes_answer = False
+        """A caller's utterance has not been answered yet."""
+        self.response: Response | None = None
+        """The reply that is running."""
+        self._pack = pack
+        self._workers = workers
+        self._toolbox = toolbox
+        self._turn = turn
+        self._conversation = conversation
+        self._conversation_id = new_id("conv")
+        self._outbox = outbox
+        self._spawn = spawn
+        self._log = log
+        self._timings = timings
+        self._audio_ahead_seconds = audio_ahead_seconds
+        self._announcements: collections.deque[str] = collections.deque()  # of timers that have ended
+        self._timer: asyncio.Task[None] | None = None
+        self._replying: asyncio.Task[None] | None = None
+
+    async def answer_if_owed(self) -> None:
+        """Answers once the caller is quiet, all words are there and nothing else is being said."""
+        if self._turn.ear is Ear.SPEAKING or self._turn.mouth is Mouth.REPLYING or self.transcribing:
+            return
+        if self.owes_answer:
+            await self.start(got.ResponseOptions())
+        elif self._announcements:
+            await self.start(got.ResponseOptions(), announcement=self._announcements.popleft())
+
+    async def start(self, options: got.ResponseOptions, *, announcement: str = "") -> None:
+        """Begins a reply. Raises BadRequest while one runs, or for input items that make no sense."""
+        if self._turn.mouth is Mouth.REPLYING:
+            raise BadRequest(
+                "Conversation already has an active response in progress",
+                code="conversation_already_has_active_response",
+            )
+        items = None if options.input is None else [self._input_item(fields) for fields in options.input]
+        in_band = options.conversation == "auto"
+        speaks = "audio" in (options.output_modalities or self.config.output_modalities)
+        output = self.config.audio.output
+        config = {
+            "conversation_id": self._conversation_id if in_band else None,
+            "output_modalities": ["audio"] if speaks else ["text"],
+            "max_output_tokens": options.max_output_tokens or self.config.max_output_tokens,
+            "audio": {"output": {"format": output.format.model_dump(), "voice": output.voice}},
+            "metadata": options.metadata,
+        }
+        response = Response(config=config, conversation=self._conversation if in_band else None, speaks=speaks)
+        self._turn.apply(TurnEvent.RESPONSE_CREATED)
+        self.owes_answer = False
+        self.response = response
+        clock, self.clock = self.clock, TurnClock()
+        self._replying = self._spawn(self._respond(response, options, items, announcement, clock))
+        await self._outbox.put(*response.begin())
+
+    async def stop(self, event: TurnEvent, reason: str) -> None:
+        """Cancels the running reply at every stage; the caller keeps what has been handed over."""
+        response, task = self.response, self._replying
+        assert response is not None
+        assert task is not None
+        self._turn.apply(event)
+        self.response = None
+        task.cancel()
+        await self._outbox.drop(lambda booking: booking.response is response)
+        details = {"type": "cancelled", "reason": reason}
+        await self._outbox.put(*response.end("cancelled", details, dropped=True))
+        self._log.info("reply stopped (%s) after %.1f s of audio", reason, response.audio_seconds)
+
+    def _input_item(self, fields: Json) -> Item:
+        if fields.get("type") == "item_reference":
+            return self._conversation.get(str(fields.get("id")), "retrieve")
+        return parse_item(fields)
+
+    async def _respond(
+        self,
+        response: Response,
+        options: got.ResponseOptions,
+        items: list[Item] | None,
+        announcement: str,
+        clock: TurnClock,
+    ) -> None:
+        status = "completed"
+        details: Json | None = None
+        answer = Answer()
+        try:
+            if self.transcribing:
+                await asyncio.wait(self.transcribing)  # push-to-talk: the words just committed belong to the prompt
+            clock.asked = time.monotonic()
+            deltas = _once(announcement) if announcement else self._write(options, items, answer)
+            if response.speaks:
+                await self._speak(response, deltas, clock)
+            else:
+                async with contextlib.aclosing(deltas):
+                    async for delta in deltas:
+                        await self._outbox.put(*response.write(delta))
+            for call in answer.calls:
+                await self._outbox.put(*response.call(call))
+            response.account(answer)
+            if response.was_cut_short:
+                status, details = "incomplete", {"type": "incomplete", "reason": "max_output_tokens"}
+        except ParleyError as error:
+            self._log.warning("reply failed: %s", error.message)
+            failure = {"type": "server_error", "code": error.code, "message": error.message}
+            status, details = "failed", {"type": "failed", "error": failure}
+        except Exception:
+            self._log.exception("reply failed")
+            failure = {"type": "server_error", "code": "server_error", "message": "The reply failed; see the log."}
+            status, details = "failed", {"type": "failed", "error": failure}
+        self._turn.apply(TurnEvent.RESPONSE_DONE)
+        self.response = None
+        await self._outbox.put(*response.end(status, details))
+        self._log.info("replied %r (%s)", response.message.text if response.message else "", status)
+        for call in answer.executed:
+            self._log.info("ran %s(%s)", call.name, call.arguments)
+        self._arm_timer()
+        await self.answer_if_owed()
+
+    def _write(
+        self, options: got.ResponseOptions, items: list[Item] | None, answer: Answer
+    ) -> AsyncGenerator[str, None]:
+        chosen = list(self._conversation) if items is None else items
+        request, own = request_of(chosen, self.config, options, self._pack.language_model, self._pack.name)
+        return write(self._workers.language, request, self._toolbox, own, answer)
+
+    async def _speak(self, response: Response, deltas: AsyncIterator[str], clock: TurnClock) -> None:
+        """Deltas to clauses to speech to the outbox; each stage works on while the next one does."""
+        cut = self._pack.clauses
+        output = self.config.audio.output
+        voice = voice_of(session_config.voice_name(output.voice), self._pack.voice.names)
+        clauses = reply.clauses(clock.note("first_token", deltas), first_min=cut.first_min, least=cut.min, most=cut.max)
+        clauses = clock.note("first_clause", clauses)
+        speech = reply.speak(clauses, self._workers.synthesizer, voice=voice, speed=output.speed)
+        speech = reply.paced(reply.ahead(speech, reply.CHUNKS_AHEAD), self._audio_ahead_seconds)
+        async with contextlib.aclosing(speech):
+            async for piece in speech:
+                await self._outbox.put(*response.say(piece))
+                if clock.first_audio is None and piece.pcm:
+                    clock.first_audio = time.monotonic()
+                    report = clock.report(response.id, response.message.id if response.message else "")
+                    if self._timings and report is not None:
+                        await self._outbox.put(Booking(report))
+
+    def _arm_timer(self) -> None:
+        if self._toolbox.timers and (self._timer is None or self._timer.done()):
+            self._timer = self._spawn(self._wait_for_timers())
+
+    async def _wait_for_timers(self) -> None:
+        while self._toolbox.timers:
+            now = datetime.now(UTC)
+            for timer in self._toolbox.due(now):
+                self._announcements.append(f"Your timer for {timer.label} is done.")
+            await self.answer_if_owed()
+            if self._toolbox.timers:
+                wait = min(timer.ends_at for timer in self._toolbox.timers) - now
+                await asyncio.sleep(min(TIMER_SECONDS, max(0.0, wait.total_seconds())))
+
+
+async def _once(text: str) -> AsyncGenerator[str, None]:
+    yield text
