@@ -166,7 +166,7 @@ async def test_the_space_bar_talks_in_push_to_talk_mode_and_stays_a_space_in_the
         await shot(page, "page-light-push-to-talk")
     assert isinstance(scripted.recognizer, ScriptedRecognizer)
     (heard,) = scripted.recognizer.heard
-    assert 0.5 < seconds_of(heard, 16_000) < 1.6
+    assert 0.5 < seconds_of(heard, 16_000) < 3  # from press to release
 
 
 async def test_a_tap_in_push_to_talk_mode_explains_itself(tmp_path: Path) -> None:
