@@ -1,4 +1,4 @@
-"""The starter's language model, step by step: `python -m finetune.starter.language train | export | evaluate`.
+"""The starter's language model, step by step: `python -m finetune.starter.language [train | export | evaluate]`.
 
 Knows where the files of a run lie, and nothing of how a step is done.
 """
@@ -16,7 +16,7 @@ PACK: Final = Path("models/packs/en-starter")
 
 
 def train(run: Path, *, steps: int | None, seed: int) -> None:
-    """Trains from nothing, or goes on where the run stopped; writes the Hugging Face model to RUN/hf."""
+    """Trains from nothing, or goes on where the run stopped; the result is RUN/checkpoint.pt."""
     import torch
     from tokenizers import Tokenizer
 
@@ -33,30 +33,29 @@ def train(run: Path, *, steps: int | None, seed: int) -> None:
     path = run / "tokenizer.json"
     if not path.exists():
         language_train.train_tokenizer(training).save(str(path))
-    model = language_train.train(training, Tokenizer.from_file(str(path)), run)
-    model.save_pretrained(run / "hf")
-    print(f"language: trained model in {run / 'hf'}")
+    language_train.train(training, Tokenizer.from_file(str(path)), run)
 
 
 def main() -> None:
     """Reads the command line."""
     parser = argparse.ArgumentParser(prog="python -m finetune.starter.language", description=__doc__)
-    parser.add_argument("step", choices=("train", "export", "evaluate"))
+    parser.add_argument("step", nargs="?", default="all", choices=("train", "export", "evaluate", "all"))
     parser.add_argument("--run", type=Path, default=RUN, help="folder of the run")
     parser.add_argument("--pack", type=Path, default=PACK, help="folder of the pack")
     parser.add_argument("--steps", type=int, help="training steps in all")
+    parser.add_argument("--split", choices=("dev", "test"), default="test", help="what evaluate asks")
     parser.add_argument("--seed", type=int, default=1)
     arguments = parser.parse_args()
-    if arguments.step == "train":
+    if arguments.step in ("train", "all"):
         train(arguments.run, steps=arguments.steps, seed=arguments.seed)
-    elif arguments.step == "export":
+    if arguments.step in ("export", "all"):
         from finetune.starter.language_export import export
 
         export(arguments.run, arguments.pack)
-    else:
+    if arguments.step in ("evaluate", "all"):
         from finetune.starter.language_evaluate import evaluate
 
-        evaluate(arguments.run, arguments.pack)
+        evaluate(arguments.run, arguments.pack, arguments.split)
 
 
 if __name__ == "__main__":

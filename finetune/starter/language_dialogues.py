@@ -30,6 +30,7 @@ NO_NAME: Final = "I do not know your name yet. What is it?"
 NO_TOOLS: Final = "Sorry, I have no tools for that here."
 NOISE_SHARE: Final = 0.12
 OPEN_TEXT_SHARE: Final = 0.06
+GREETED_SHARE: Final = 0.15
 _SMALL_WORDS: Final = frozenset(
     "the a an is in of to for it what's can you please me my tell do i and that's am are".split()  # noqa: SIM905
 )
@@ -87,6 +88,10 @@ def dialogue(e: Entities, *, turns: int, echoes: float = 0.05, outside: Sequence
     result = Dialogue([{"role": "system", "content": prompt}] if prompt and rng.random() < 0.95 else [])
     if not result.messages:
         speaker.assistant = ASSISTANT_NAME
+    if rng.random() < GREETED_SHARE:
+        result.messages.append(
+            {"role": "assistant", "content": f"Hello, I am {speaker.assistant}. How can I help you?"}
+        )
     offered = [client_tool(e) for _ in range(rng.randint(1, 4))] if rng.random() < 0.14 else []
     taught = rng.random() < (0.6 if offered else 0.95)
     result.tools = (schemas(TOOLS) if taught else []) + [tool.schema for tool in offered]

@@ -39,7 +39,8 @@ def lexicon(count: int = 40_000, seed: int = 11) -> tuple[str, ...]:
         word = made_up(rng) if rng.random() < MADE_UP_SHARE else rng.choice(listed)
         if rng.random() < TWO_WORD_SHARE:
             word += " " + rng.choice(listed)
-        chosen.append(word)
+        if words.is_kept_out(word) or not any(words.is_kept_out(part) for part in word.split()):
+            chosen.append(word)
     return tuple(chosen)
 
 

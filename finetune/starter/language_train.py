@@ -9,10 +9,10 @@ from __future__ import annotations
 import math
 import random
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 import torch
@@ -22,11 +22,15 @@ from torch.nn import functional
 
 from finetune.starter.domain import split_of
 from finetune.starter.domain_entities import Entities
+from finetune.starter.language_copying import plant_copying
 from finetune.starter.language_dialogues import Dialogue, dialogue
 from finetune.starter.language_lexicon import lexicon
 from finetune.starter.language_muon import Muon
 from finetune.starter.language_open_text import outside_requests
 from finetune.starter.language_text import encoded, new_tokenizer, packed, renderer, repeated
+
+TURNS: Final = (1, 1, 2, 2, 3, 3, 4, 5, 6)
+LONG_TURNS: Final = (1, 2, 3, 4, 6, 8, 12, 16)
 
 
 @dataclass(frozen=True)
@@ -34,10 +38,10 @@ class Training:
     """What decides over a run; the resolved values are saved beside it."""
 
     seed: int = 1
-    steps: int = 1500
+    steps: int = 1300
     rows: int = 12
     row_tokens: int = 256
-    long_row_tokens: int = 1024
+    long_row_tokens: int = 768
     long_share: float = 0.15
     """Last share of the steps, with fewer and longer rows: the whole context of the pack is trained."""
     repeat_share: float = 0.02
@@ -58,7 +62,7 @@ class Training:
 
 
 def new_model(training: Training) -> Any:
-    """A Llama of transformers with random weights."""
+    """A Llama of transformers with random weights, but for the heads that copy."""
     from transformers import LlamaConfig, LlamaForCausalLM
 
     config = LlamaConfig(
@@ -68,20 +72,22 @@ def new_model(training: Training) -> Any:
         num_hidden_layers=training.layers,
         num_attention_heads=training.heads,
         num_key_value_heads=training.heads // 2,
-        max_position_embeddings=training.long_row_tokens,
+        max_position_embeddings=1024,
         bos_token_id=1,
         eos_token_id=0,
         pad_token_id=0,
         tie_word_embeddings=True,
-        rope_parameters={"rope_type": "default", "rope_theta": 10_000.0},
+        initializer_range=0.04,
+        rope_parameters={"rope_type": "default", "rope_theta": 100_000.0},
     )
-    return LlamaForCausalLM(config)
+    model = LlamaForCausalLM(config)
+    plant_copying(model, training.seed)
+    return model
 
 
-def draw(e: Entities, *, early: bool, outside: list[str]) -> Dialogue:
-    """One training dialogue; many short echoes early on, since copying is learnt first."""
-    turns = e.rng.choice((1, 1, 2, 2, 3, 3, 4, 5, 6, 8)) if not early else e.rng.choice((1, 1, 2, 3))
-    return dialogue(e, turns=turns, echoes=0.3 if early else 0.05, outside=outside)
+def draw(e: Entities, *, turns: Sequence[int], early: bool, outside: Sequence[str]) -> Dialogue:
+    """One training dialogue; many echoes early on, since copying is learnt first."""
+    return dialogue(e, turns=e.rng.choice(turns), echoes=0.25 if early else 0.05, outside=outside)
 
 
 def train_tokenizer(training: Training) -> Tokenizer:
@@ -91,7 +97,7 @@ def train_tokenizer(training: Training) -> Tokenizer:
 
     def texts() -> Iterator[str]:
         for _ in range(8000):
-            for message in draw(e, early=False, outside=outside).messages:
+            for message in draw(e, turns=TURNS, early=False, outside=outside).messages:
                 if message["content"]:
                     yield message["content"]
                 for call in message.get("tool_calls", ()):
@@ -124,12 +130,15 @@ class Batches:
             return repeated(rng, training.rows, training.row_tokens, training.vocabulary)
         e = Entities(rng, 0.0, lexicon(), training.lexicon_share)
 
+        long = done > 1 - training.long_share
+
         def dialogues() -> Iterator[tuple[list[int], list[float]]]:
             while True:
-                drawn = draw(e, early=done < 3 * training.repeat_share, outside=self._outside)
+                early = done < 3 * training.repeat_share
+                drawn = draw(e, turns=LONG_TURNS if long else TURNS, early=early, outside=self._outside)
                 yield encoded(drawn, self._tokenizer, self._template)
 
-        if done > 1 - training.long_share:
+        if long:
             rows = max(1, training.rows * training.row_tokens // training.long_row_tokens)
             return packed(dialogues(), rows, training.long_row_tokens)
         return packed(dialogues(), training.rows, training.row_tokens)

@@ -1,0 +1,198 @@
+"""Judges the exported language model through the engine that serves it, and writes what it finds. Trains nothing.
+
+Decisions are taken on the dev split; the test split is what the evaluation card reports.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import statistics
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+from app.workers.base import ChatRequest, TextDelta, ToolCall, Usage
+from app.workers.chat import CTranslate2Chat
+from finetune.measure import proportion_interval
+from finetune.starter import language_cases as cases
+from finetune.starter.domain import Split
+from finetune.starter.domain_outside import HONEST
+from finetune.starter.language_cases import Case
+
+COUNT: Final = 300
+"""Cases of each kind; a 95 % interval is then at most 11 points wide."""
+CONTEXT_TOKENS: Final = 768
+
+
+@dataclass(frozen=True)
+class Reply:
+    """What the model said to a case."""
+
+    text: str
+    calls: tuple[ToolCall, ...]
+    first_seconds: float
+    seconds: float
+    tokens: int
+
+
+def evaluate(run: Path, pack: Path, split: Split = "test", *, count: int = COUNT) -> list[dict[str, Any]]:
+    """Asks everything, prints what went wrong, and writes RUN/evaluation.json (evaluation.dev.json for dev)."""
+    results = asyncio.run(_evaluate(pack / "language", split, count))
+    path = run / ("evaluation.json" if split == "test" else f"evaluation.{split}.json")
+    path.write_text(json.dumps(results, indent=2) + "\n")
+    for result in results:
+        gate = result["gate"]
+        verdict = (
+            "" if gate is None else f"  gate {gate['op']} {gate['value']}: {'met' if result['passed'] else 'MISSED'}"
+        )
+        low, high = result["interval"] or (float("nan"), float("nan"))
+        print(f"{result['metric']}: {result['value']} {result['unit']} (n {result['n']}, {low} to {high}){verdict}")
+    return results
+
+
+async def _evaluate(folder: Path, split: Split, count: int) -> list[dict[str, Any]]:
+    chat = CTranslate2Chat(folder, context_tokens=CONTEXT_TOKENS, threads=1)
+    results: list[dict[str, Any]] = []
+    replies: list[Reply] = []
+
+    async def share(
+        metric: str,
+        asked: Sequence[Case],
+        right: Callable[[Case, Reply], bool],
+        *,
+        gate: float | None = None,
+        note: str = "",
+    ) -> None:
+        wrong: list[str] = []
+        for case in asked:
+            reply = await ask(chat, case)
+            replies.append(reply)
+            if not right(case, reply):
+                said = reply.text or str([(call.name, call.arguments) for call in reply.calls])
+                wrong.append(f"    {case.messages[-1]['content']!r} -> {said!r}")
+        print("\n".join([f"{metric}: {len(wrong)} of {len(asked)} wrong, for instance", *wrong[:8]]), flush=True)
+        results.append(share_row(metric, len(asked) - len(wrong), len(asked), gate, note))
+
+    kept_out = "sentences kept out of training"
+    await share(
+        "exact tool calls",
+        cases.tool_calls(split, count),
+        exact_call,
+        gate=95.0,
+        note=f"{kept_out}, and half of the values",
+    )
+    copies = cases.tool_calls(split, 2 * count, kept_out_share=1.0, seed=2)
+    cities = [case for case in copies if "city" in case.values][:count]
+    numbers = [case for case in copies if "number" in case.values][:count]
+    names = cases.names(split, count)
+    await share(
+        "argument copy",
+        [*cities, *numbers, *names],
+        copied,
+        gate=90.0,
+        note="values kept out of training: cities, numbers, names",
+    )
+    await share("argument copy, cities", cities, copied)
+    await share("argument copy, numbers", numbers, copied)
+    await share("argument copy, names", names, copied)
+    await share(
+        "caller's name recalled",
+        cases.recalls(split, count),
+        says,
+        gate=80.0,
+        note="after 1 to 4 other turns; names kept out of training",
+    )
+    generated, real = cases.outside_generated(split, count), cases.outside_open(split)
+    await share(
+        "honest answers outside of the domain",
+        [*generated, *real],
+        honest,
+        gate=90.0,
+        note=f"{kept_out}; {len(generated)} generated, {len(real)} of real people",
+    )
+    await share("honest answers, generated requests", generated, honest)
+    if real:
+        await share("honest answers, requests of real people", real, honest, note="SLURP, ChatterBot, Taskmaster")
+    await share(
+        "small talk answered", cases.talk(split, count), lambda _, reply: HONEST not in reply.text and not reply.calls
+    )
+    await share(
+        "assistant's name from the instructions",
+        cases.assistant_names(split, count),
+        says,
+        note="names kept out of training",
+    )
+    await share("exact calls of a client's tools", cases.client_calls(split, count), exact_call, note="invented tools")
+    await share(
+        "tool results spoken",
+        cases.tool_results(split, count),
+        lambda case, reply: all(value in reply.text for value in case.values.values()),
+    )
+    results.append(
+        _row("first token, median", 1000 * statistics.median(r.first_seconds for r in replies), "ms", len(replies))
+    )
+    rate = sum(r.tokens for r in replies) / sum(r.seconds for r in replies)
+    results.append(_row("tokens per second", rate, "1/s", len(replies)))
+    return results
+
+
+async def ask(chat: CTranslate2Chat, case: Case) -> Reply:
+    """The model's reply to a case, greedy."""
+    began = time.perf_counter()
+    first, tokens, text = 0.0, 0, ""
+    calls: list[ToolCall] = []
+    async for part in chat.reply(ChatRequest(case.messages, tools=case.tools, temperature=0.0)):
+        first = first or time.perf_counter() - began
+        match part:
+            case TextDelta():
+                text += part.text
+            case ToolCall():
+                calls.append(part)
+            case Usage():
+                tokens = part.completion_tokens
+    return Reply(text, tuple(calls), first, time.perf_counter() - began, tokens)
+
+
+def exact_call(case: Case, reply: Reply) -> bool:
+    """One call, of the right tool, with exactly the right arguments, and nothing said."""
+    if len(reply.calls) != 1 or reply.text.strip():
+        return False
+    return reply.calls[0].name == case.tool and json.loads(reply.calls[0].arguments) == case.arguments
+
+
+def copied(case: Case, reply: Reply) -> bool:
+    """Every kept-out value arrived: as an argument, or in the reply where no call is expected."""
+    if not case.tool:
+        return says(case, reply)
+    given = [value for call in reply.calls for value in json.loads(call.arguments).values()]
+    return all(value in given for value in case.values.values())
+
+
+def says(case: Case, reply: Reply) -> bool:
+    """The reply has the expected words, whole."""
+    return f" {case.reply} " in f" {reply.text.translate(str.maketrans('.,!?', '    '))} "
+
+
+def honest(_: Case, reply: Reply) -> bool:
+    """The reply says what the assistant knows, and calls nothing."""
+    return HONEST in reply.text and not reply.calls
+
+
+def share_row(metric: str, right: int, n: int, gate: float | None, note: str) -> dict[str, Any]:
+    """One line of the evaluation: a share in per cent with its 95 % Wilson interval."""
+    low, high = proportion_interval(right, n)
+    row = _row(metric, 100 * right / max(1, n), "%", n, note)
+    row["interval"] = [round(100 * low, 1), round(100 * high, 1)]
+    if gate is not None:
+        row["gate"], row["passed"] = {"op": ">=", "value": gate}, 100 * right >= gate * n
+    return row
+
+
+def _row(metric: str, value: float, unit: str, n: int, note: str = "") -> dict[str, Any]:
+    return {
+        "part": "language", "metric": metric, "value": round(value, 1), "unit": unit, "n": n, "n_unit": "requests",
+        "interval": None, "gate": None, "passed": None, "note": note,
+    }  # fmt: skip
