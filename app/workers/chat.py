@@ -1,23 +1,19 @@
-"""The embedded language model: a CTranslate2 generator with tokenizer and chat template. Knows no session and no tool.
+"""The embedded language model: OpenAI chat over CTranslate2. Knows no session, and of tools only their names.
 
-Every reply runs on a thread of its own inside CTranslate2; closing the iterator stops it at the next token.
+Every reply has a thread of its own; closing the iterator stops it at the next token.
 """
 
 from __future__ import annotations
 
-import asyncio
-import json
-import threading
 import uuid
-from collections.abc import AsyncIterator, Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
 from typing import Any, Final
 
-from app.errors import BadRequest, PackError, WorkerBusy, WorkerError
+from app.errors import BadRequest, PackError, WorkerBusy
 from app.workers.base import ChatRequest, Health, Message, ReplyPart, TextDelta, Tool, ToolCall, Usage
 from app.workers.chat_prompt import ChatTemplate
+from app.workers.generation import Sampling, TextGenerator
 from app.workers.hermes import OPEN, HermesParser, ParsedCall
 from app.workers.stop_strings import StopStrings
 
@@ -25,24 +21,14 @@ FILES: Final = ("model.bin", "config.json", "tokenizer.json", "chat_template.jin
 MAX_TEMPERATURE: Final = 2.0  # as in OpenAI's API
 
 
-@dataclass(frozen=True, slots=True)
-class _Sampling:
-    """How the next token is chosen."""
-
-    max_tokens: int
-    temperature: float
-    top_p: float
-    may_call: bool
-
-
 class CTranslate2Chat:
     """A chat model in a folder: CTranslate2 weights, tokenizer.json, chat_template.jinja, generation_config.json."""
 
     def __init__(
         self,
-        path: Path,
+        path: str | Path,
         *,
-        device: str = "cpu",
+        device: str = "auto",
         compute_type: str = "int8",
         threads: int = 1,
         context_tokens: int = 1024,
@@ -51,35 +37,26 @@ class CTranslate2Chat:
         name: str = "",
     ) -> None:
         """Loads the model; `threads` is per reply. Raises PackError where the folder is not such a model."""
+        path = Path(path)
         for file in FILES:
             if not (path / file).is_file():
                 raise PackError(f"{path} is no chat model: it has no {file}")
-        import ctranslate2
-        from tokenizers import Tokenizer
-
-        try:
-            self._generator = ctranslate2.Generator(
-                str(path), device=device, compute_type=compute_type, inter_threads=max_replies, intra_threads=threads
-            )
-            self._tokenizer = Tokenizer.from_file(str(path / "tokenizer.json"))
-            config = json.loads((path / "config.json").read_text(encoding="utf-8"))
-        except Exception as error:  # both libraries raise bare RuntimeError, ValueError or Exception
-            raise PackError(f"{path} cannot be loaded as a chat model: {error}") from error
-        defaults = path / "generation_config.json"
-        self._defaults = json.loads(defaults.read_text(encoding="utf-8")) if defaults.is_file() else {}
-        special = [token.content for token in self._tokenizer.get_added_tokens_decoder().values()]
-        self._template = ChatTemplate(path / "chat_template.jinja", special, str(config.get("bos_token") or ""))
-        self._ends = self._end_tokens(config)
+        self._model = TextGenerator(path, device=device, compute_type=compute_type, threads=threads, slots=max_replies)
+        special = [token.content for token in self._model.tokenizer.get_added_tokens_decoder().values()]
+        self._template = ChatTemplate(path / "chat_template.jinja", special, self._model.bos_token)
+        self._call_token = OPEN if self._model.tokenizer.token_to_id(OPEN) is not None else ""
         self._context_tokens = context_tokens
         self._max_tokens = max_tokens
         self._max_replies = max_replies
         self._name = name or path.parent.name
-        self._open = 0
-        self._pool = ThreadPoolExecutor(max_replies, thread_name_prefix="chat")
+
+    def close(self) -> None:
+        """Ends the engine's threads; the object is of no use afterwards."""
+        self._model.close()
 
     async def health(self) -> Health:
         """Always well: the model is in this process."""
-        detail = {"slots": self._max_replies, "slots_in_use": self._open, "context_tokens": self._context_tokens}
+        detail = {"slots": self._max_replies, "slots_in_use": self._model.open, "context_tokens": self._context_tokens}
         return Health("language", "ctranslate2", self._name, detail)
 
     async def reply(self, request: ChatRequest) -> AsyncIterator[ReplyPart]:
@@ -87,37 +64,35 @@ class CTranslate2Chat:
 
         A call of a tool that was not declared is not passed on: the reply is written again without calls.
         """
-        if self._open >= self._max_replies:
-            raise WorkerBusy(f"{self._open} replies are being written, the limit is {self._max_replies}")
+        if self._model.open >= self._max_replies:
+            raise WorkerBusy(f"{self._model.open} replies are being written, the limit is {self._max_replies}")
         names = [str(tool["function"]["name"]) for tool in request.tools]
         forced = _forced_names(request.tool_choice, names)
         tools = () if request.tool_choice == "none" else tuple(request.tools)
-        # A call that nobody declared cannot be answered: then, and only before anything was said, a second attempt.
         prompt_tokens = written = 0
         for may_call in (True, False) if tools else (False,):
             prompt, limit = self._prompt(request, tools if may_call else ())
-            prefix = ""
+            prefix = wanted = ""
             if forced and may_call:
-                prefix = await self._forced_prefix(prompt, forced)
-                prompt = [*prompt, *self._tokens(prefix)]
-            sampling = self._sampling(request, limit, may_call)
+                wanted = await self._likeliest(prompt, forced)
+                prefix = _call_of(wanted)
+                prompt = [*prompt, *self._model.tokens(prefix)]
             parser, stops = HermesParser(prefix), StopStrings(request.stop)
             prompt_tokens += len(prompt)
             calls, said, refused, reason = 0, False, False, "stop"
-            async with _Stream(self, prompt, sampling) as pieces:
+            async with self._model.stream(prompt, self._sampling(request, limit, may_call)) as pieces:
                 async for piece in pieces:
-                    for part in parser.feed(piece) if piece is not None else parser.finish():
+                    for part in parser.finish() if piece is None else parser.feed(piece):
                         if isinstance(part, ParsedCall):
-                            name = forced[0] if len(forced) == 1 and may_call else part.name
-                            if name not in names or not may_call:
-                                refused = True
-                                continue
-                            calls += 1
-                            yield ToolCall(f"call_{uuid.uuid4().hex[:24]}", name, part.arguments)
-                        elif not forced and (text := stops.feed(part)):
+                            name = wanted or part.name
+                            refused = refused or name not in names or not may_call
+                            if not refused:
+                                calls += 1
+                                yield ToolCall(f"call_{uuid.uuid4().hex[:24]}", name, part.arguments)
+                        elif not wanted and (text := stops.feed(part)):
                             said = True
                             yield TextDelta(text)
-                    if stops.hit or (forced and calls):
+                    if stops.hit or (wanted and calls):
                         break
                 else:
                     reason = pieces.finish_reason
@@ -125,6 +100,9 @@ class CTranslate2Chat:
                         said = True
                         yield TextDelta(text)
                 written += pieces.tokens
+            if wanted and not calls:  # whatever the model wrote, the caller asked for a call
+                calls = 1
+                yield ToolCall(f"call_{uuid.uuid4().hex[:24]}", wanted, "{}")
             if not refused or said or calls:
                 break
         yield Usage(prompt_tokens, written, "tool_calls" if calls else reason)
@@ -137,7 +115,7 @@ class CTranslate2Chat:
         room = self._context_tokens - min(limit, self._context_tokens // 4)
         messages = list(request.messages)
         while True:
-            prompt = self._tokens(self._template.render(messages, tools))
+            prompt = self._model.tokens(self._template.render(messages, tools))
             if len(prompt) <= room:
                 return prompt, min(limit, self._context_tokens - len(prompt))
             shorter = without_oldest_turn(messages)
@@ -149,129 +127,32 @@ class CTranslate2Chat:
                 )
             messages = shorter
 
-    def _sampling(self, request: ChatRequest, limit: int, may_call: bool) -> _Sampling:
+    def _sampling(self, request: ChatRequest, limit: int, may_call: bool) -> Sampling:
         given, top_p = request.temperature, request.top_p
-        default = self._defaults.get("temperature", 1.0) if self._defaults.get("do_sample") else 0.0
+        default = self._model.defaults.get("temperature", 1.0) if self._model.defaults.get("do_sample") else 0.0
         temperature = float(default if given is None else given)
         if not 0 <= temperature <= MAX_TEMPERATURE:
             raise BadRequest(f"temperature must be 0 to {MAX_TEMPERATURE:g}, got {temperature}", param="temperature")
-        top_p = float(self._defaults.get("top_p", 1.0) if top_p is None else top_p)
+        top_p = float(self._model.defaults.get("top_p", 1.0) if top_p is None else top_p)
         if not 0 < top_p <= 1:
             raise BadRequest(f"top_p must be above 0 and at most 1, got {top_p}", param="top_p")
-        return _Sampling(limit, temperature, top_p, may_call)
+        return Sampling(limit, temperature, top_p, "" if may_call else self._call_token)
 
-    async def _forced_prefix(self, prompt: list[str], names: Sequence[str]) -> str:
-        """The beginning of the call that has to come; of several tools the one that the model finds likeliest.
-
-        It ends within the name's string: behind a quotation mark, other tokens would follow than in training.
-        """
-        prefixes = [f'{OPEN}{{"name": "{name}' for name in names]
-        if len(prefixes) == 1:
-            return prefixes[0]
-        rows = [[*prompt, *self._tokens(prefix + '", "arguments": {}}')] for prefix in prefixes]
-        scored = await asyncio.get_running_loop().run_in_executor(self._pool, self._generator.score_batch, rows)
-        ends = [len(prompt) + len(self._tokens(prefix)) for prefix in prefixes]
-        # log_probs[i] belongs to token i + 1; only the name's tokens are compared, and the one that ends it
-        sums = [sum(row.log_probs[len(prompt) - 1 : end]) for row, end in zip(scored, ends, strict=True)]
-        return prefixes[sums.index(max(sums))]
-
-    def _tokens(self, text: str) -> list[str]:
-        tokens: list[str] = self._tokenizer.encode(text, add_special_tokens=False).tokens
-        return tokens
-
-    def _end_tokens(self, config: dict[str, Any]) -> list[str]:
-        """Tokens that end a reply: those of generation_config.json, else CTranslate2's."""
-        ids = self._defaults.get("eos_token_id")
-        named = [
-            self._tokenizer.id_to_token(one) for one in (ids if isinstance(ids, list) else [ids]) if one is not None
-        ]
-        return [token for token in named if token] or [str(config.get("eos_token") or "</s>")]
+    async def _likeliest(self, prompt: list[str], names: Sequence[str]) -> str:
+        """The tool that the model would call if it had to call one of these."""
+        if len(names) == 1:
+            return names[0]
+        rows = [[*prompt, *self._model.tokens(_call_of(name) + '", "arguments": {}}')] for name in names]
+        scored = await self._model.log_probabilities(rows)
+        ends = [len(prompt) + len(self._model.tokens(_call_of(name))) for name in names]
+        # scores[i] belongs to token i + 1; only the name's tokens are compared, and the one that ends it
+        sums = [sum(scores[len(prompt) - 1 : end]) for scores, end in zip(scored, ends, strict=True)]
+        return names[sums.index(max(sums))]
 
 
-class _Stream:
-    """One generation: pieces of text as they come, then None once; `async with` sees that it stops."""
-
-    def __init__(self, chat: CTranslate2Chat, prompt: list[str], sampling: _Sampling) -> None:
-        from tokenizers.decoders import DecodeStream
-
-        self.tokens = 0
-        """Tokens written so far, the end not counted."""
-        self.finish_reason = "stop"
-        self._chat = chat
-        self._prompt = prompt
-        self._sampling = sampling
-        self._decoder = DecodeStream(skip_special_tokens=True)
-        self._stop = threading.Event()
-        self._queue: asyncio.Queue[int | Exception | None] = asyncio.Queue()
-
-    async def __aenter__(self) -> _Stream:
-        loop = asyncio.get_running_loop()
-        self._chat._open += 1
-
-        def put(item: int | Exception | None) -> None:
-            if not loop.is_closed():
-                loop.call_soon_threadsafe(self._queue.put_nowait, item)
-
-        future = loop.run_in_executor(self._chat._pool, self._generate, put)
-        future.add_done_callback(self._ended)
-        return self
-
-    async def __aexit__(self, *_: object) -> None:
-        self._stop.set()
-
-    def __aiter__(self) -> AsyncIterator[str | None]:
-        return self._pieces()
-
-    async def _pieces(self) -> AsyncIterator[str | None]:
-        ends = {self._chat._tokenizer.token_to_id(token) for token in self._chat._ends}
-        while True:
-            item = await self._queue.get()
-            if isinstance(item, Exception):
-                raise WorkerError(f"the language model failed: {item}") from item
-            if item is None:
-                yield None
-                return
-            if item in ends:
-                continue
-            self.tokens += 1
-            if piece := self._decoder.step(self._chat._tokenizer, item):
-                yield piece
-
-    def _generate(self, put: Callable[[int | Exception | None], None]) -> None:
-        sampling = self._sampling
-        options: dict[str, Any] = {"sampling_topk": 1}
-        if sampling.temperature > 0:
-            options = {
-                "sampling_topk": 0,
-                "sampling_topp": sampling.top_p,
-                "sampling_temperature": sampling.temperature,
-            }
-        if not sampling.may_call and self._chat._tokenizer.token_to_id(OPEN) is not None:
-            options["suppress_sequences"] = [[OPEN]]
-
-        def step(result: Any) -> bool:
-            put(result.token_id)
-            return self._stop.is_set()
-
-        try:
-            results = self._chat._generator.generate_batch(
-                [self._prompt],
-                max_length=sampling.max_tokens,
-                end_token=self._chat._ends,
-                include_prompt_in_result=False,
-                return_end_token=True,
-                callback=step,
-                **options,
-            )
-            written = results[0].sequences[0]
-            if len(written) >= sampling.max_tokens and written[-1] not in self._chat._ends:
-                self.finish_reason = "length"
-            put(None)
-        except Exception as error:  # CTranslate2 raises bare RuntimeError and ValueError
-            put(error)
-
-    def _ended(self, _: object) -> None:
-        self._chat._open -= 1
+def _call_of(name: str) -> str:
+    """A call as far as its name, still within the string: behind the quotation mark training had other tokens."""
+    return f'{OPEN}{{"name": "{name}'
 
 
 def without_oldest_turn(messages: Sequence[Message]) -> list[Message] | None:

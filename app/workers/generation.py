@@ -1,0 +1,174 @@
+"""Prompt tokens to streamed text: CTranslate2's generator and a tokenizer. Knows no messages, templates or tools.
+
+Every generation runs on a thread of its own; leaving its `async with` stops it at the next token.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import atexit
+import json
+import threading
+import weakref
+from collections.abc import AsyncIterator, Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from app.errors import PackError, WorkerError
+
+
+@dataclass(frozen=True, slots=True)
+class Sampling:
+    """How tokens are chosen."""
+
+    max_tokens: int
+    temperature: float = 0.0
+    """0: always the likeliest token."""
+    top_p: float = 1.0
+    suppressed: str = ""
+    """A token that may not come."""
+
+
+class TextGenerator:
+    """The model in a folder, with as many generations side by side as `slots`."""
+
+    def __init__(self, path: Path, *, device: str, compute_type: str, threads: int, slots: int) -> None:
+        """Loads the weights; `threads` is per generation. Raises PackError."""
+        import ctranslate2
+        from tokenizers import Tokenizer
+
+        try:
+            self._generator = ctranslate2.Generator(
+                str(path), device=device, compute_type=compute_type, inter_threads=slots, intra_threads=threads
+            )
+            self.tokenizer = Tokenizer.from_file(str(path / "tokenizer.json"))
+            config = json.loads((path / "config.json").read_text(encoding="utf-8"))
+            defaults = path / "generation_config.json"
+            self.defaults: dict[str, Any] = json.loads(defaults.read_text("utf-8")) if defaults.is_file() else {}
+        except Exception as error:  # both libraries raise bare RuntimeError, ValueError or Exception
+            raise PackError(f"{path} cannot be loaded as a chat model: {error}") from error
+        self.bos_token = str(config.get("bos_token") or "")
+        self.ends = self._end_tokens(config)
+        """Tokens that end a reply."""
+        self.open = 0
+        """Generations that run now."""
+        self._pool = ThreadPoolExecutor(slots, thread_name_prefix="chat")
+        atexit.register(_close, weakref.ref(self))
+
+    def close(self) -> None:
+        """Ends the engine's threads; the object is of no use afterwards."""
+        self._pool.shutdown()
+        del self._generator
+
+    def tokens(self, text: str) -> list[str]:
+        """The tokens of a text; special ones only where the text has them."""
+        tokens: list[str] = self.tokenizer.encode(text, add_special_tokens=False).tokens
+        return tokens
+
+    async def log_probabilities(self, rows: Sequence[Sequence[str]]) -> list[list[float]]:
+        """Of each row's tokens but the first, given those before it."""
+        scored = await asyncio.get_running_loop().run_in_executor(self._pool, self._generator.score_batch, rows)
+        return [list(row.log_probs) for row in scored]
+
+    def stream(self, prompt: Sequence[str], sampling: Sampling) -> Generation:
+        """A generation that begins with `async with`."""
+        return Generation(self, list(prompt), sampling)
+
+    def run(self, prompt: list[str], sampling: Sampling, put: Callable[[int], bool]) -> list[str]:
+        """Generates, giving each token to `put`, which ends it by True; blocks. The tokens, with the end."""
+        options: dict[str, Any] = {"sampling_topk": 1}
+        if sampling.temperature > 0:
+            options = {"sampling_topk": 0, "sampling_topp": sampling.top_p}
+            options["sampling_temperature"] = sampling.temperature
+        if sampling.suppressed:
+            options["suppress_sequences"] = [[sampling.suppressed]]
+        results = self._generator.generate_batch(
+            [prompt],
+            max_length=sampling.max_tokens,
+            end_token=self.ends,
+            include_prompt_in_result=False,
+            return_end_token=True,
+            callback=lambda step: put(step.token_id),
+            **options,
+        )
+        written: list[str] = results[0].sequences[0]
+        return written
+
+    def _end_tokens(self, config: dict[str, Any]) -> list[str]:
+        """Those of generation_config.json, else CTranslate2's."""
+        ids = self.defaults.get("eos_token_id")
+        named = [
+            self.tokenizer.id_to_token(one) for one in (ids if isinstance(ids, list) else [ids]) if one is not None
+        ]
+        return [token for token in named if token] or [str(config.get("eos_token") or "</s>")]
+
+
+class Generation:
+    """One generation: text as it comes, then None once."""
+
+    def __init__(self, model: TextGenerator, prompt: list[str], sampling: Sampling) -> None:
+        from tokenizers.decoders import DecodeStream
+
+        self.tokens = 0
+        """Tokens written so far, the end not counted."""
+        self.finish_reason = "stop"
+        """`length` where max_tokens ended it."""
+        self._model = model
+        self._prompt = prompt
+        self._sampling = sampling
+        self._decoder = DecodeStream(skip_special_tokens=True)  # waits where a character is not complete
+        self._stop = threading.Event()
+        self._queue: asyncio.Queue[int | Exception | None] = asyncio.Queue()
+
+    async def __aenter__(self) -> Generation:
+        loop = asyncio.get_running_loop()
+        self._model.open += 1
+
+        def put(item: int | Exception | None) -> None:
+            if not loop.is_closed():
+                loop.call_soon_threadsafe(self._queue.put_nowait, item)
+
+        loop.run_in_executor(self._model._pool, self._run, put).add_done_callback(self._ended)
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        self._stop.set()
+
+    async def __aiter__(self) -> AsyncIterator[str | None]:
+        ends = {self._model.tokenizer.token_to_id(token) for token in self._model.ends}
+        while True:
+            item = await self._queue.get()
+            if isinstance(item, Exception):
+                raise WorkerError(f"the language model failed: {item}") from item
+            if item is None:
+                yield None
+                return
+            if item not in ends:
+                self.tokens += 1
+                if piece := self._decoder.step(self._model.tokenizer, item):
+                    yield piece
+
+    def _run(self, put: Callable[[int | Exception | None], None]) -> None:
+        def step(token: int) -> bool:
+            put(token)
+            return self._stop.is_set()
+
+        try:
+            written = self._model.run(self._prompt, self._sampling, step)
+            if len(written) >= self._sampling.max_tokens and written[-1] not in self._model.ends:
+                self.finish_reason = "length"
+            put(None)
+        except Exception as error:  # CTranslate2 raises bare RuntimeError and ValueError
+            put(error)
+
+    def _ended(self, _: object) -> None:
+        self._model.open -= 1
+
+
+def _close(reference: weakref.ref[TextGenerator]) -> None:
+    """At exit: a thread of CTranslate2 that outlives the interpreter aborts the process when it drops its callback."""
+    model = reference()
+    if model is not None and hasattr(model, "_generator"):
+        model.close()
