@@ -123,12 +123,12 @@ class Generation:
         self._queue: asyncio.Queue[int | Exception | None] = asyncio.Queue()
 
     async def __aenter__(self) -> Generation:
-        loop = asyncio.get_running_loop()
+        loop, queue = asyncio.get_running_loop(), self._queue
         self._model.open += 1
 
         def put(item: int | Exception | None) -> None:
             if not loop.is_closed():
-                loop.call_soon_threadsafe(self._queue.put_nowait, item)
+                loop.call_soon_threadsafe(queue.put_nowait, item)
 
         loop.run_in_executor(self._model._pool, self._run, put).add_done_callback(self._ended)
         return self
@@ -151,9 +151,13 @@ class Generation:
                     yield piece
 
     def _run(self, put: Callable[[int | Exception | None], None]) -> None:
-        def step(token: int) -> bool:
+        stop = self._stop
+
+        def step(
+            token: int,
+        ) -> bool:  # holds no model: a thread of CTranslate2 that drops the last one waits for itself
             put(token)
-            return self._stop.is_set()
+            return stop.is_set()
 
         try:
             written = self._model.run(self._prompt, self._sampling, step)
