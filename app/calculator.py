@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import math
 import operator
 from collections.abc import Callable
 from typing import Final
@@ -27,8 +28,10 @@ def evaluate(expression: str) -> int | float:
         value = _value(ast.parse(expression.strip(), mode="eval").body)
     except ZeroDivisionError:
         raise ValueError("I cannot divide by zero") from None
-    except (SyntaxError, OverflowError, RecursionError, MemoryError):
+    except (SyntaxError, ValueError, OverflowError, RecursionError, MemoryError):
         raise ValueError("I cannot calculate that") from None
+    if isinstance(value, float) and not math.isfinite(value):
+        raise ValueError("that is too large to calculate")
     return int(value) if value == int(value) else round(value, 2)
 
 
@@ -40,4 +43,4 @@ def _value(node: ast.expr) -> float:
         return -_value(node.operand)
     if isinstance(node, ast.BinOp) and type(node.op) in _OPERATORS:
         return _OPERATORS[type(node.op)](_value(node.left), _value(node.right))
-    raise ValueError("I cannot calculate that")
+    raise ValueError(f"got {type(node).__name__}, expected a number or a sum")
