@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import atexit
+import contextlib
 import json
 import threading
 import weakref
@@ -52,10 +53,20 @@ class TextGenerator:
         self.bos_token = str(config.get("bos_token") or "")
         self.ends = self._end_tokens(config)
         """Tokens that end a reply."""
-        self.open = 0
-        """Generations that run now."""
+        self._open = 0
+        self._counting = threading.Lock()
         self._pool = ThreadPoolExecutor(slots, thread_name_prefix="chat")
         atexit.register(_close, weakref.ref(self))
+
+    @property
+    def open(self) -> int:
+        """Generations that run now."""
+        return self._open
+
+    def count(self, change: int) -> None:
+        """A generation begins or has ended, on whichever thread and loop."""
+        with self._counting:
+            self._open += change
 
     def close(self) -> None:
         """Ends the engine's threads; the object is of no use afterwards."""
@@ -124,13 +135,13 @@ class Generation:
 
     async def __aenter__(self) -> Generation:
         loop, queue = asyncio.get_running_loop(), self._queue
-        self._model.open += 1
+        self._model.count(1)
 
         def put(item: int | Exception | None) -> None:
-            if not loop.is_closed():
+            with contextlib.suppress(RuntimeError):  # the loop has closed: nobody waits any more
                 loop.call_soon_threadsafe(queue.put_nowait, item)
 
-        loop.run_in_executor(self._model._pool, self._run, put).add_done_callback(self._ended)
+        loop.run_in_executor(self._model._pool, self._run, put)
         return self
 
     async def __aexit__(self, *_: object) -> None:
@@ -159,16 +170,15 @@ class Generation:
             put(token)
             return stop.is_set()
 
+        last: Exception | None = None
         try:
             written = self._model.run(self._prompt, self._sampling, step)
             if len(written) >= self._sampling.max_tokens and written[-1] not in self._model.ends:
                 self.finish_reason = "length"
-            put(None)
         except Exception as error:  # CTranslate2 raises bare RuntimeError and ValueError
-            put(error)
-
-    def _ended(self, _: object) -> None:
-        self._model.open -= 1
+            last = error
+        self._model.count(-1)  # before the reply is known to have ended: the next one may come at once
+        put(last)
 
 
 def _close(reference: weakref.ref[TextGenerator]) -> None:
