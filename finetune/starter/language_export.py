@@ -45,7 +45,9 @@ def save_hugging_face(run: Path, folder: Path) -> None:
     tokenizer.save_pretrained(folder)
     (folder / "chat_template.jinja").write_text(TEMPLATE)
     (folder / "generation_config.json").write_text(json.dumps(GENERATION, indent=2) + "\n")
-    print(f"language: {folder} is step {state['step']}, {state['seconds'] / 60:.1f} core-minutes")
+    facts = {"steps": state["step"], "core_minutes": round(state["seconds"] / 60, 1), "seed": values["seed"]}
+    (run / "facts.json").write_text(json.dumps(facts, indent=2) + "\n")
+    print(f"language: {folder} is step {facts['steps']}, {facts['core_minutes']} core-minutes")
 
 
 def convert(folder: Path, target: Path) -> None:
