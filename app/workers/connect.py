@@ -82,7 +82,7 @@ def load_synthesizer(pack: Pack, *, threads: int = 1) -> Synthesizer:
     """The pack's voice."""
     from app.workers.voice import OnnxVoice
 
-    return OnnxVoice(str(pack.voice_folder), names=pack.voice.names, threads=threads, name=pack.name)
+    return OnnxVoice(pack.voice_folder, names=pack.voice.names, model=pack.name, threads=threads)
 
 
 def _load_sphinx() -> Recognizer:
