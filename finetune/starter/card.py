@@ -80,7 +80,7 @@ def page(pack: Pack, card: dict[str, Any]) -> str:
     gates = card["gates"]
     lines = [
         f"# {pack.name} {pack.version}", "", pack.description, "", pack.knows, "",
-        f"{gates['met']} of {gates['of']} gates met. {card['megabytes']} MB. Measured on data kept out of training and every "
+        f"{gates['met']} of {gates['of']} gates met. {card['megabytes']} MB. Measured on data kept out of training "
         "decision; intervals are 95 %.", "",
     ]  # fmt: skip
     for part in PARTS:
