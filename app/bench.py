@@ -38,6 +38,8 @@ from app.media import decode_to
 from app.spoken import spoken_form
 from app.supervisor import free_port
 from app.talk import TRANSCRIBE, Microphone, dial
+from app.workers.base import Recognizer
+from app.workers.connect import load_judge
 
 VOICES = ("slt", "awb", "kal16")  # of flite, in turn
 STAGES = ("recognizer_ms", "first_token_ms", "first_clause_ms", "first_audio_ms")
@@ -75,7 +77,7 @@ def run(args: argparse.Namespace) -> int:
     """Benches; the exit status is 0 when every turn was answered."""
     if args.url and not is_loopback(urlsplit(args.url).hostname or ""):
         raise BadRequest(f"the bench loads this machine only, got {args.url}")
-    outcomes = asyncio.run(_bench(args.url, args.turns, judge=not args.no_judge))
+    outcomes = asyncio.run(_bench(args.url, args.turns, judged=not args.no_judge))
     report = summarise(outcomes)
     print(f"\n{report}")
     if args.json:
@@ -111,8 +113,9 @@ def summarise(outcomes: Sequence[Outcome]) -> str:
     return "\n".join(lines)
 
 
-async def _bench(url: str, turns: int, *, judge: bool) -> list[Outcome]:
+async def _bench(url: str, turns: int, *, judged: bool) -> list[Outcome]:
     outcomes = []
+    judge = load_judge() if judged else None
     async with _service(url) as here:
         for number in range(turns):
             asked, fitting = QUESTIONS[number % len(QUESTIONS)]
@@ -120,8 +123,8 @@ async def _bench(url: str, turns: int, *, judge: bool) -> list[Outcome]:
             outcome, reply = await _turn(here, asked, question)
             outcome.fits = re.search(fitting, outcome.replied, re.IGNORECASE) is not None
             outcome.audible = bool(reply) and float(np.sqrt(np.mean(to_waveform(reply) ** 2))) > AUDIBLE
-            if judge and reply:
-                await _judge(outcome, reply)
+            if judge is not None and reply:
+                await _judge(judge, outcome, reply)
             outcomes.append(outcome)
             ms = f"{outcome.first_sound_ms:5.0f} ms" if outcome.first_sound_ms is not None else "no answer"
             ok = " " if outcome.heard == asked and outcome.fits else "!"
@@ -162,16 +165,11 @@ async def _turn(url: str, asked: str, question: Pcm16) -> tuple[Outcome, Pcm16]:
     return outcome, bytes(reply)
 
 
-async def _judge(outcome: Outcome, reply: Pcm16) -> None:
-    from app.workers.sphinx import SphinxRecognizer
-
-    judge = SphinxRecognizer()
-    try:
-        recognition = await judge.start()
-        recognition.feed(to_pcm16(resample(to_waveform(reply), REALTIME_RATE, HEARING_RATE)))
-        heard = (await recognition.finish()).text.split()
-    finally:
-        judge.close()
+async def _judge(judge: Recognizer, outcome: Outcome, reply: Pcm16) -> None:
+    """Counts the word errors of a reply, as the judge hears it."""
+    recognition = await judge.start()
+    recognition.feed(to_pcm16(resample(to_waveform(reply), REALTIME_RATE, HEARING_RATE)))
+    heard = (await recognition.finish()).text.split()
     said = spoken_form(outcome.replied).split()
     outcome.reply_words = len(said)
     outcome.reply_word_errors = _distance(said, heard)

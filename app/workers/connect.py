@@ -85,6 +85,13 @@ def load_synthesizer(pack: Pack, *, threads: int = 1) -> Synthesizer:
     return OnnxVoice(pack.voice_folder, names=pack.voice.names, model=pack.name, threads=threads)
 
 
+def load_judge() -> Recognizer:
+    """A recognizer that was trained on none of our voices, for one utterance at a time."""
+    from app.workers.sphinx import SphinxRecognizer
+
+    return SphinxRecognizer(processes=1)
+
+
 def _load_sphinx() -> Recognizer:
     from app.workers.sphinx import SphinxRecognizer
 

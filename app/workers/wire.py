@@ -119,7 +119,7 @@ _KINDS: dict[str, type[Any]] = {
 def encode(message: WireMessage) -> bytes:
     """One message to the bytes of one WebSocket message."""
     header = asdict(message)
-    payload = header.pop("pcm", b"")
+    payload: bytes = header.pop("pcm", b"")
     return orjson.dumps({"is": type(message).__name__, **header}) + b"\n" + payload
 
 
