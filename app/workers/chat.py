@@ -71,7 +71,7 @@ class CTranslate2Chat:
         tools = () if request.tool_choice == "none" else tuple(request.tools)
         prompt_tokens = written = 0
         for may_call in (True, False) if tools else (False,):
-            prompt, limit = self._prompt(request, tools if may_call else ())
+            prompt, fixed, limit = self._prompt(request, tools if may_call else ())
             prefix = wanted = ""
             if forced and may_call:
                 wanted = await self._likeliest(prompt, forced)
@@ -80,7 +80,7 @@ class CTranslate2Chat:
             parser, stops = HermesParser(prefix), StopStrings(request.stop)
             prompt_tokens += len(prompt)
             calls, said, refused, reason = 0, False, False, "stop"
-            async with self._model.stream(prompt, self._sampling(request, limit, may_call)) as pieces:
+            async with self._model.stream(prompt, self._sampling(request, limit, may_call), fixed=fixed) as pieces:
                 async for piece in pieces:
                     for part in parser.finish() if piece is None else parser.feed(piece):
                         if isinstance(part, ParsedCall):
@@ -107,8 +107,11 @@ class CTranslate2Chat:
                 break
         yield Usage(prompt_tokens, written, "tool_calls" if calls else reason)
 
-    def _prompt(self, request: ChatRequest, tools: Sequence[Tool]) -> tuple[list[str], int]:
-        """The prompt's tokens and how many may follow; the oldest turns are left out where the context is too small."""
+    def _prompt(self, request: ChatRequest, tools: Sequence[Tool]) -> tuple[list[str], int, int]:
+        """The prompt's tokens, how many of them are the instructions', and how many may follow.
+
+        The oldest turns are left out where the context is too small.
+        """
         limit = self._max_tokens if request.max_tokens is None else request.max_tokens
         if limit < 1:
             raise BadRequest(f"max_tokens must be at least 1, got {limit}", param="max_tokens")
@@ -117,7 +120,7 @@ class CTranslate2Chat:
         while True:
             prompt = self._model.tokens(self._template.render(messages, tools))
             if len(prompt) <= room:
-                return prompt, min(limit, self._context_tokens - len(prompt))
+                return prompt, self._fixed(prompt, messages, tools), min(limit, self._context_tokens - len(prompt))
             shorter = without_oldest_turn(messages)
             if shorter is None:
                 raise BadRequest(
@@ -126,6 +129,16 @@ class CTranslate2Chat:
                     param="messages",
                 )
             messages = shorter
+
+    def _fixed(self, prompt: list[str], messages: Sequence[Message], tools: Sequence[Tool]) -> int:
+        """Tokens at the prompt's beginning that a session's next replies share: its instructions and tools."""
+        if not is_system(messages[0]):
+            return 0
+        try:
+            fixed = self._model.tokens(self._template.render(messages[:1], tools, begin_reply=False))
+        except BadRequest:  # some templates refuse instructions without a turn
+            return 0
+        return len(fixed) if prompt[: len(fixed)] == fixed else 0
 
     def _sampling(self, request: ChatRequest, limit: int, may_call: bool) -> Sampling:
         given, top_p = request.temperature, request.top_p
@@ -157,10 +170,15 @@ def _call_of(name: str) -> str:
 
 def without_oldest_turn(messages: Sequence[Message]) -> list[Message] | None:
     """The messages without the first user's turn and all that answered it; None where only one turn is left."""
-    kept = 1 if messages and messages[0].get("role") in ("system", "developer") else 0
+    kept = 1 if messages and is_system(messages[0]) else 0
     users = [index for index, message in enumerate(messages) if index >= kept and message.get("role") == "user"]
     later = [index for index in users if index > kept]
     return [*messages[:kept], *messages[later[0] :]] if later else None
+
+
+def is_system(message: Message) -> bool:
+    """Whether a message holds instructions."""
+    return message.get("role") in ("system", "developer")
 
 
 def _forced_names(choice: Any, names: Sequence[str]) -> list[str]:

@@ -38,13 +38,13 @@ class ChatTemplate:
         except (OSError, UnicodeDecodeError, TemplateError) as error:
             raise PackError(f"{path} is no chat template: {error}") from error
 
-    def render(self, messages: Sequence[Message], tools: Sequence[Tool]) -> str:
-        """The prompt, up to where the reply begins. Raises BadRequest for what the template refuses."""
+    def render(self, messages: Sequence[Message], tools: Sequence[Tool], *, begin_reply: bool = True) -> str:
+        """The prompt, with `begin_reply` to where the reply begins. Raises BadRequest for what the template refuses."""
         try:
             return self._template.render(
                 messages=[self._plain(message) for message in messages],
                 tools=list(tools) or None,
-                add_generation_prompt=True,
+                add_generation_prompt=begin_reply,
                 bos_token=self._bos_token,
             )
         except (TemplateError, TypeError, ValueError, AttributeError, KeyError) as error:
