@@ -12,8 +12,8 @@ from typing import Any, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-RATE = 24_000  # Hz
-HOP = 256  # samples a frame: 10.7 ms
+RATE = 24_000  # Hz: the Realtime rate, so that nothing resamples the voice
+HOP = 256  # samples a frame: 10.7 ms, 93.75 frames a second
 WINDOW = 2 * HOP  # Hann windows with half overlap add up to one
 FFT = 1024  # leaves FFT - WINDOW = 512 samples, 21 ms, for a filter's ringing
 DELAY = WINDOW - HOP // 2  # 384 samples: a frame is finished when the next one's pitch is known

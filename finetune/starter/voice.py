@@ -61,7 +61,7 @@ def make(run: Path, voice: Path, data: Path | None, plan: Plan) -> None:
 
     # 3. Which frames each phone takes.
     if not (run / "alignment.json").exists():
-        _align(run, read_pronouncer(voice))
+        align_corpus(run, read_pronouncer(voice))
 
     # 4. Mel and pitch to samples.
     scale = _scale(run)
@@ -116,7 +116,8 @@ def _recordings(data: Path | None) -> list[Recording]:
     return generated_recordings(user_sentences(GENERATED_SENTENCES, 5, "train"))
 
 
-def _align(run: Path, pronouncer: Pronouncer) -> None:
+def align_corpus(run: Path, pronouncer: Pronouncer) -> None:
+    """Writes alignment.json: id -> words and segments of every clip."""
     clips = list(load(run / "features"))
     words = [pronounced(clip.recording.text, pronouncer) for clip in clips]
     segments = align([clip.mel.astype(np.float32) for clip in clips], words)

@@ -20,7 +20,8 @@ from numpy.typing import NDArray
 from tqdm import tqdm
 
 from app.audio import Waveform, resample
-from finetune.starter.voice_features import HOP, RATE, Floats, levelled, log_mel, pitch
+from app.workers.vocoder import HOP, RATE
+from finetune.starter.voice_features import Floats, levelled, log_mel, pitch
 
 HUMAN = "en_kathleen"
 GENERATED = "slt"

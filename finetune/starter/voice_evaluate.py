@@ -18,10 +18,11 @@ from tqdm import tqdm
 
 from app.audio import Waveform, to_waveform
 from app.spoken import spoken_form
+from app.workers.vocoder import RATE
 from app.workers.voice import OnnxVoice
 from finetune.measure import bootstrap_interval, paired_bootstrap, word_errors
 from finetune.starter.voice_corpus import Clip, load
-from finetune.starter.voice_features import RATE, levelled, log_mel
+from finetune.starter.voice_features import levelled, log_mel
 from finetune.starter.voice_judge import judge
 
 WER_MARGIN = 0.03

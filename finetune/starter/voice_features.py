@@ -10,10 +10,9 @@ from typing import Any, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from app.audio import REALTIME_RATE, Waveform
+from app.audio import Waveform
+from app.workers.vocoder import HOP, RATE
 
-RATE = REALTIME_RATE  # 24 kHz: the Realtime rate, so that nothing resamples the voice
-HOP = 256  # 10.7 ms: 93.75 frames a second
 MEL_WINDOW = 1024  # 42.7 ms
 MELS = 80
 LEVEL = 0.08  # RMS of speech frames that every recording is brought to: -22 dBFS, peaks below full scale
