@@ -30,7 +30,7 @@ from finetune.starter.language_open_text import outside_requests
 LEXICON_SHARE = 0.5
 
 
-@dataclass
+@dataclass(eq=False)  # a key by identity
 class Case:
     """One question to the model and what counts as right."""
 

@@ -28,6 +28,17 @@ CONTEXT_TOKENS: Final = 768
 
 
 @dataclass(frozen=True)
+class Question:
+    """A figure of the card: cases, when a reply to one is right, and the share in per cent that is asked for."""
+
+    metric: str
+    asked: Sequence[Case]
+    right: Callable[[Case, Reply], bool]
+    gate: float | None = None
+    note: str = ""
+
+
+@dataclass(frozen=True)
 class Reply:
     """What the model said to a case."""
 
@@ -53,89 +64,62 @@ def evaluate(run: Path, pack: Path, split: Split = "test", *, count: int = COUNT
     return results
 
 
-async def _evaluate(folder: Path, split: Split, count: int) -> list[dict[str, Any]]:
-    chat = CTranslate2Chat(folder, context_tokens=CONTEXT_TOKENS, threads=1)
-    results: list[dict[str, Any]] = []
-    replies: list[Reply] = []
-
-    async def share(
-        metric: str,
-        asked: Sequence[Case],
-        right: Callable[[Case, Reply], bool],
-        *,
-        gate: float | None = None,
-        note: str = "",
-    ) -> None:
-        wrong: list[str] = []
-        for case in asked:
-            reply = await ask(chat, case)
-            replies.append(reply)
-            if not right(case, reply):
-                said = reply.text or str([(call.name, call.arguments) for call in reply.calls])
-                wrong.append(f"    {case.messages[-1]['content']!r} -> {said!r}")
-        print("\n".join([f"{metric}: {len(wrong)} of {len(asked)} wrong, for instance", *wrong[:8]]), flush=True)
-        results.append(share_row(metric, len(asked) - len(wrong), len(asked), gate, note))
-
+def questions(split: Split, count: int) -> list[Question]:
+    """Everything that is asked of the model, in the order of the card."""
     kept_out = "sentences kept out of training"
-    await share(
-        "exact tool calls",
-        cases.tool_calls(split, count),
-        exact_call,
-        gate=95.0,
-        note=f"{kept_out}, and half of the values",
-    )
     copies = cases.tool_calls(split, 2 * count, kept_out_share=1.0, seed=2)
     cities = [case for case in copies if "city" in case.values][:count]
     numbers = [case for case in copies if "number" in case.values][:count]
     names = cases.names(split, count)
-    await share(
-        "argument copy",
-        [*cities, *numbers, *names],
-        copied,
-        gate=90.0,
-        note="values kept out of training: cities, numbers, names",
-    )
-    await share("argument copy, cities", cities, copied)
-    await share("argument copy, numbers", numbers, copied)
-    await share("argument copy, names", names, copied)
-    await share(
-        "caller's name recalled",
-        cases.recalls(split, count),
-        says,
-        gate=80.0,
-        note="after 1 to 4 other turns; names kept out of training",
-    )
     generated, real = cases.outside_generated(split, count), cases.outside_open(split)
-    await share(
-        "honest answers outside of the domain",
-        [*generated, *real],
-        honest,
-        gate=90.0,
-        note=f"{kept_out}; {len(generated)} generated, {len(real)} of real people",
-    )
-    await share("honest answers, generated requests", generated, honest)
-    if real:
-        await share("honest answers, requests of real people", real, honest, note="SLURP, ChatterBot, Taskmaster")
-    await share(
-        "small talk answered", cases.talk(split, count), lambda _, reply: HONEST not in reply.text and not reply.calls
-    )
-    await share(
-        "assistant's name from the instructions",
-        cases.assistant_names(split, count),
-        says,
-        note="names kept out of training",
-    )
-    await share("exact calls of a client's tools", cases.client_calls(split, count), exact_call, note="invented tools")
-    await share(
-        "tool results spoken",
-        cases.tool_results(split, count),
-        lambda case, reply: all(value in reply.text for value in case.values.values()),
-    )
-    results.append(
-        _row("first token, median", 1000 * statistics.median(r.first_seconds for r in replies), "ms", len(replies))
-    )
-    rate = sum(r.tokens for r in replies) / sum(r.seconds for r in replies)
-    results.append(_row("tokens per second", rate, "1/s", len(replies)))
+    both = f"{kept_out}: {len(generated)} generated, {len(real)} of real people"
+    unseen, invented = "names kept out of training", "invented tools, declared beside the service's"
+    return [
+        Question(
+            "exact tool calls", cases.tool_calls(split, count), exact_call, 95.0, f"{kept_out}, and half the values"
+        ),
+        Question("argument copy", [*cities, *numbers, *names], copied, 90.0, "values kept out of training"),
+        Question("argument copy, cities", cities, copied),
+        Question("argument copy, numbers", numbers, copied),
+        Question("argument copy, names", names, copied),
+        Question(
+            "caller's name recalled", cases.recalls(split, count), says, 80.0, f"after 1 to 4 other turns; {unseen}"
+        ),
+        Question("honest answers outside of the domain", [*generated, *real], honest, 90.0, both),
+        Question("honest answers, generated requests", generated, honest),
+        Question("honest answers, requests of real people", real, honest, None, "SLURP, ChatterBot, Taskmaster"),
+        Question(
+            "small talk answered", cases.talk(split, count), no_refusal, None, "neither refused nor taken for a tool"
+        ),
+        Question("assistant's name from the instructions", cases.assistant_names(split, count), says, None, unseen),
+        Question("exact calls of a client's tools", cases.client_calls(split, count), exact_call, None, invented),
+        Question("tool results spoken", cases.tool_results(split, count), tells, None, "every value of the result"),
+    ]
+
+
+async def _evaluate(folder: Path, split: Split, count: int) -> list[dict[str, Any]]:
+    chat = CTranslate2Chat(folder, context_tokens=CONTEXT_TOKENS, threads=1)
+    results: list[dict[str, Any]] = []
+    replies: dict[Case, Reply] = {}  # some cases count for two figures
+    for question in questions(split, count):
+        wrong = []
+        for case in question.asked:
+            if case not in replies:
+                replies[case] = await ask(chat, case)
+            reply = replies[case]
+            if not question.right(case, reply):
+                said = reply.text or str([(call.name, call.arguments) for call in reply.calls])
+                wrong.append(f"    {case.messages[-1]['content']!r} -> {said[:200]!r}")
+        n = len(question.asked)
+        print("\n".join([f"{question.metric}: {len(wrong)} of {n} wrong", *wrong[:8]]), flush=True)
+        if n:
+            results.append(share_row(question.metric, n - len(wrong), n, question.gate, question.note))
+    chat.close()
+    note = "one thread, whatever else the machine was doing"
+    first = 1000 * statistics.median(reply.first_seconds for reply in replies.values())
+    results.append(_row("first token, median", first, "ms", len(replies), note))
+    rate = sum(reply.tokens for reply in replies.values()) / sum(reply.seconds for reply in replies.values())
+    results.append(_row("tokens per second", rate, "1/s", len(replies), note))
     return results
 
 
@@ -179,6 +163,16 @@ def says(case: Case, reply: Reply) -> bool:
 def honest(_: Case, reply: Reply) -> bool:
     """The reply says what the assistant knows, and calls nothing."""
     return HONEST in reply.text and not reply.calls
+
+
+def no_refusal(_: Case, reply: Reply) -> bool:
+    """The reply is in words and does not plead ignorance."""
+    return HONEST not in reply.text and not reply.calls
+
+
+def tells(case: Case, reply: Reply) -> bool:
+    """The reply has every value of a tool's result."""
+    return all(value in reply.text for value in case.values.values())
 
 
 def share_row(metric: str, right: int, n: int, gate: float | None, note: str) -> dict[str, Any]:
