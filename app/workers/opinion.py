@@ -1,0 +1,89 @@
+"""Two recognizers as one: where the first is unsure of its words, the second's are taken. Knows neither engine.
+
+The second listens along from the start where it has room, so its words cost no waiting; where it has none, or fails,
+the first one's words stand.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+
+from app.audio import Pcm16
+from app.errors import ParleyError
+from app.workers.base import Health, Recognition, Recognizer, Transcript
+
+
+class SecondOpinion:
+    """Satisfies Recognizer over two Recognizers."""
+
+    def __init__(self, first: Recognizer, second: Recognizer, *, below: float) -> None:
+        """`below`: the first one's confidence under which the second's words are taken, if it heard any."""
+        self._first = first
+        self._second = second
+        self._below = below
+
+    async def start(self, *, language: str = "", prompt: str = "") -> SecondOpinionRecognition:
+        """Opens an utterance on the first, and on the second if it can. Raises what the first raises."""
+        first = await self._first.start(language=language, prompt=prompt)
+        try:
+            second = await self._second.start(language=language, prompt=prompt)
+        except ParleyError:  # full, or not for this language
+            second = None
+        except BaseException:
+            await first.abort()
+            raise
+        return SecondOpinionRecognition(first, second, self._below)
+
+    async def health(self) -> Health:
+        """The first one's, with the second's beside it. Raises WorkerUnavailable where the first does."""
+        health = await self._first.health()
+        try:
+            second = await self._second.health()
+            opinion = {"engine": second.engine, "below": self._below, **second.detail}
+        except ParleyError as error:
+            opinion = {"error": error.message}
+        return Health(health.stage, health.engine, health.model, {**health.detail, "second_opinion": opinion})
+
+
+class SecondOpinionRecognition:
+    """One utterance on both."""
+
+    def __init__(self, first: Recognition, second: Recognition | None, below: float) -> None:
+        self._first = first
+        self._second = second
+        self._below = below
+
+    def feed(self, frame: Pcm16) -> None:
+        """To both."""
+        self._first.feed(frame)
+        if self._second is not None:
+            self._second.feed(frame)
+
+    def hypotheses(self) -> AsyncIterator[str]:
+        """The first one's."""
+        return self._first.hypotheses()
+
+    async def finish(self) -> Transcript:
+        """The first one's transcript, or the second's where the first is unsure. Raises what the first raises."""
+        try:
+            transcript = await self._first.finish()
+        except BaseException:
+            await self._end_second()
+            raise
+        if self._second is None or transcript.confidence >= self._below:
+            await self._end_second()
+            return transcript
+        try:
+            other = await self._second.finish()
+        except ParleyError:
+            return transcript
+        return other if other.text else transcript
+
+    async def abort(self) -> None:
+        """Both forget the utterance."""
+        await asyncio.gather(self._first.abort(), self._end_second())
+
+    async def _end_second(self) -> None:
+        if self._second is not None:
+            await self._second.abort()
