@@ -14,6 +14,7 @@ import weakref
 from collections.abc import AsyncIterator, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
@@ -136,7 +137,8 @@ class Generation:
         self._prompt = prompt
         self._sampling = sampling
         self._fixed = fixed
-        self._decoder = DecodeStream(skip_special_tokens=True)  # waits where a character is not complete
+        self._new_decoder = partial(DecodeStream, skip_special_tokens=True)
+        self._decoder = self._new_decoder()
         self._stop = threading.Event()
         self._queue: asyncio.Queue[int | Exception | None] = asyncio.Queue()
 
@@ -166,8 +168,16 @@ class Generation:
                 return
             if item not in ends:
                 self.tokens += 1
-                if piece := self._decoder.step(self._model.tokenizer, item):
+                if piece := self._decoded(item):
                     yield piece
+
+    def _decoded(self, token: int) -> str | None:
+        """The text that is certain now; None while a character is not complete."""
+        try:
+            piece: str | None = self._decoder.step(self._model.tokenizer, token)
+        except Exception:  # bare: a token has changed what stood before it, which only nonsense does
+            self._decoder, piece = self._new_decoder(), None
+        return piece
 
     def _run(self, put: Callable[[int | Exception | None], None]) -> None:
         stop = self._stop

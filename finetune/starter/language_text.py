@@ -85,16 +85,7 @@ def new_tokenizer(texts: Iterable[str], size: int) -> Tokenizer:
         pre_tokenizers.Split(Regex(r"[\x01-\x07]| ?\d| ?[\p{L}_]+| ?[^\s\p{L}\d_\x01-\x07]+|\s"), "isolated"),
         pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False),
     ])  # fmt: skip
-    tokenizer.decoder = decoders.Sequence([
-        decoders.ByteLevel(),
-        *(decoders.Replace(f"{CAPITAL} {c.lower()}", f" {c}") for c in string.ascii_uppercase),
-        *(decoders.Replace(CAPITAL + c.lower(), c) for c in string.ascii_uppercase),
-        *(decoders.Replace(f"{mark} ", json_) for json_, mark in MARKS.items()),
-        *(decoders.Replace(mark, json_) for json_, mark in MARKS.items()),
-        # A mark without its letter is an unfinished character: streaming decoders wait on U+FFFD.
-        decoders.Replace(CAPITAL, "\N{REPLACEMENT CHARACTER}"),
-        decoders.Strip(" ", 1, 0),
-    ])  # fmt: skip
+    tokenizer.decoder = new_decoder()
     trainer = trainers.BpeTrainer(
         vocab_size=size - len(CALL),
         special_tokens=[END, BEGIN, *ROLES],
@@ -104,6 +95,21 @@ def new_tokenizer(texts: Iterable[str], size: int) -> Tokenizer:
     tokenizer.train_from_iterator(texts, trainer)
     tokenizer.add_tokens([AddedToken(text, special=False, normalized=False) for text in CALL])
     return tokenizer
+
+
+def new_decoder() -> decoders.Decoder:
+    """Tokens to plain text."""
+    unfinished = "\N{REPLACEMENT CHARACTER}"  # a mark without its letter; streaming decoders wait on this character
+    return decoders.Sequence([
+        decoders.ByteLevel(),
+        *(decoders.Replace(f"{CAPITAL} {c.lower()}", f" {c}") for c in string.ascii_uppercase),
+        *(decoders.Replace(CAPITAL + c.lower(), c) for c in string.ascii_uppercase),
+        *(decoders.Replace(f"{mark} ", json_) for json_, mark in MARKS.items()),
+        *(decoders.Replace(mark, json_) for json_, mark in MARKS.items()),
+        decoders.Replace(f"{CAPITAL} ", unfinished),
+        decoders.Replace(CAPITAL, unfinished),
+        decoders.Strip(" ", 1, 0),
+    ])  # fmt: skip
 
 
 def renderer() -> Any:

@@ -67,6 +67,16 @@ def test_any_text_survives_the_tokenizer_whole_and_streamed(tokenizer: Tokenizer
     assert not any("\N{REPLACEMENT CHARACTER}" in piece for piece in pieces if piece)
 
 
+def test_any_tokens_can_be_streamed(tokenizer: Tokenizer) -> None:
+    rng = random.Random(1)
+    marks = [tokenizer.encode(text).ids[0] for text in ("A", ' {"name": "x', '{"a')] + tokenizer.encode(" ").ids
+    for _ in range(300):
+        ids = [rng.choice(marks) if rng.random() < 0.5 else rng.randrange(TINY.vocabulary) for _ in range(12)]
+        stream = DecodeStream(skip_special_tokens=True)
+        text = "".join(stream.step(tokenizer, one) or "" for one in ids)
+        assert tokenizer.decode(ids).startswith(text)
+
+
 def test_a_word_has_the_same_tokens_wherever_it_stands(tokenizer: Tokenizer) -> None:
     word = tokenizer.encode("zorbanik").tokens
     for text in (
