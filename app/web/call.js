@@ -78,7 +78,7 @@ export class Call {
       this.onProblem("That was too short. Hold the button while you speak, and let go at the end.");
     } else {
       this.connection.send({ type: "input_audio_buffer.commit" });
-      this.#ask();
+      this.thinking = true; // the reply is asked for when there are words: nothing understood needs no answer
     }
     this.onChange();
   }
@@ -169,6 +169,7 @@ export class Call {
       turn.text = transcript;
       turn.open = false;
       this.announce(`You: ${transcript}`);
+      if (this.pushToTalk && !this.pressed) this.#ask();
     },
     "conversation.item.input_audio_transcription.failed": ({ item_id: item, error }) => {
       const turn = this.conversation.caller(item);
