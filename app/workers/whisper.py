@@ -197,5 +197,5 @@ def _transcript(windows: list[Heard], seconds: float, language: str) -> Transcri
         confidence=math.exp(sum(window.log_probability for window in windows) / tokens) if tokens else 1.0,
         no_speech_probability=min(window.no_speech_probability for window in windows),
         engine="whisper",
-        language=language,
+        language=language or next((window.language for window in windows if window.language), ""),
     )

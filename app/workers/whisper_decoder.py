@@ -41,6 +41,8 @@ class Heard:
     log_probability: float
     """Sum over the tokens, nats."""
     no_speech_probability: float
+    language: str = ""
+    """That was given, or detected; empty where nothing was decoded."""
 
 
 class WhisperDecoder:
@@ -110,7 +112,7 @@ class WhisperDecoder:
             text = ""
         else:
             text = str(tokenizer.decode(said)).strip()
-        return Heard(text, len(said) + 1, log_probability, result.no_speech_prob)
+        return Heard(text, len(said) + 1, log_probability, result.no_speech_prob, tokenizer.language_code)
 
     def check_language(self, language: str) -> None:
         """Raises BadRequest for a language that this model cannot hear."""

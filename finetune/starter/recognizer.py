@@ -1,6 +1,7 @@
 """`python -m finetune.starter.recognizer [STAGE ...]`: the starter's recognizer from nothing to a measured pack.
 
-Stages, in order and each resumable: data, train, export, evaluate. This file only wires them together.
+Stages, in order and each resumable: data, train, export, evaluate; and opinion, which helps to set the pack's
+threshold for a second opinion. This file only wires them together.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ CLIPS = 34_000
 def main() -> None:
     """Runs the stages named on the command line; all of them where none is."""
     parser = argparse.ArgumentParser(prog="python -m finetune.starter.recognizer", description=__doc__)
-    parser.add_argument("stages", nargs="*", choices=[*STAGES, []], help="default: all of them, in this order")
+    parser.add_argument("stages", nargs="*", metavar="STAGE", help=f"{', '.join(STAGES)} (these by default), opinion")
     parser.add_argument("--run", type=Path, default=RUN, help="folder of clips, checkpoint and figures")
     parser.add_argument("--pack", type=Path, default=PACK, help="language pack that is written")
     parser.add_argument("--clips", type=int, default=CLIPS, help="generated clips")
@@ -28,6 +29,8 @@ def main() -> None:
     parser.add_argument("--wall-minutes", type=float, default=240.0, help="and at the latest after so much time")
     arguments = parser.parse_args()
     data = Path(os.environ["PARLEY_DATA"]) if os.environ.get("PARLEY_DATA") else None
+    if unknown := set(arguments.stages) - {*STAGES, "opinion"}:
+        parser.error(f"unknown stages: {', '.join(sorted(unknown))}")
     arguments.run.mkdir(parents=True, exist_ok=True)
     for stage in arguments.stages or STAGES:
         if stage == "data":
@@ -36,7 +39,9 @@ def main() -> None:
             train(arguments.run, arguments.core_minutes, arguments.wall_minutes)
         elif stage == "export":
             export(arguments.run, arguments.pack)
-        else:
+        elif stage == "opinion":
+            opinion(arguments.run, arguments.pack, data)
+        elif stage == "evaluate":
             evaluate(arguments.run, arguments.pack, data)
 
 
@@ -87,6 +92,13 @@ def evaluate(run: Path, pack: Path, data: Path | None) -> None:
     from finetune.starter.recognizer_evaluate import evaluate_pack
 
     evaluate_pack(pack, data, run / "evaluation.json", SEED)
+
+
+def opinion(run: Path, pack: Path, data: Path | None) -> None:
+    """The table from which the pack's `second_opinion_below` is read."""
+    from finetune.starter.recognizer_opinion import measure_opinion
+
+    measure_opinion(pack, data, run / "opinion.json", SEED)
 
 
 if __name__ == "__main__":

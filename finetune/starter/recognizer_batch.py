@@ -23,7 +23,7 @@ Mel: TypeAlias = NDArray[np.float32]
 
 FRAMES_PER_BATCH = 4500
 LARGEST_BATCH = 32
-HUMAN_SHARE = 0.10
+HUMAN_SHARE = 0.05
 SILENT_SHARE = 0.045
 TIMESTAMP_SHARE = 0.1
 """Share of targets with start and end times, so that decoders which ask for times get them."""

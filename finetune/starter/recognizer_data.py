@@ -73,6 +73,20 @@ def generate(folder: Path, clips: int, seed: int, data: Path | None, processes: 
             print(f"{path.name}: {count} clips, {done}/{len(jobs)} shards, {left / 60:.1f} min left", flush=True)
 
 
+def write_shard(path: Path, clips: list[Clip]) -> None:
+    """Writes the clips whole or not at all."""
+    rows = [{"text": c.text, "kind": c.kind, "voice": c.voice, "span": c.span} for c in clips]
+    tensors = {
+        # safetensors writes the memory as it lies, and a transposed spectrogram lies column by column.
+        "mels": np.ascontiguousarray(np.concatenate([clip.mel for clip in clips])),
+        "phones": np.concatenate([clip.phones for clip in clips]),
+        "frames": np.array([len(clip.mel) for clip in clips], np.int64),
+    }
+    unfinished = path.with_suffix(".part")
+    save_file(tensors, unfinished, {"clips": json.dumps(rows)})
+    os.replace(unfinished, path)
+
+
 def read_shard(path: Path) -> list[Clip]:
     """The clips of one shard."""
     with safe_open(path, framework="numpy") as shard:
@@ -208,16 +222,7 @@ def _write_shard(job: tuple[Path, str, int, int, Path | None]) -> tuple[Path, in
             if clip := silent_clip(rng) if silent else synthetic_clip(sentences, rng):
                 clips.append(clip)
     path = _shard_path(folder, kind, number)
-    rows = [{"text": c.text, "kind": c.kind, "voice": c.voice, "span": c.span} for c in clips]
-    tensors = {
-        # safetensors writes the memory as it lies, and a transposed spectrogram lies column by column.
-        "mels": np.ascontiguousarray(np.concatenate([clip.mel for clip in clips])),
-        "phones": np.concatenate([clip.phones for clip in clips]),
-        "frames": np.array([len(clip.mel) for clip in clips], np.int64),
-    }
-    unfinished = path.with_suffix(".part")
-    save_file(tensors, unfinished, {"clips": json.dumps(rows)})
-    os.replace(unfinished, path)
+    write_shard(path, clips)
     return path, len(clips)
 
 

@@ -6,6 +6,7 @@ import os
 import shutil
 import tempfile
 from pathlib import Path
+from typing import Any
 
 from tokenizers import Tokenizer
 
@@ -24,8 +25,9 @@ def export_whisper(network: Network, tokenizer: Tokenizer, folder: Path) -> None
     from transformers import GenerationConfig, PreTrainedTokenizerFast, WhisperFeatureExtractor
 
     special = network.special
-    whisper = network.whisper.float()
-    whisper.generation_config = GenerationConfig(
+    whisper: Any = network.whisper
+    whisper.float()
+    whisper.generation_config = GenerationConfig(  # type: ignore[no-untyped-call]
         suppress_tokens=[],
         begin_suppress_tokens=[special.end],
         eos_token_id=special.end,
@@ -40,14 +42,15 @@ def export_whisper(network: Network, tokenizer: Tokenizer, folder: Path) -> None
         whisper.save_pretrained(original)
         tokenizer.save(str(original / "tokenizer.json"))
         end = SPECIAL[0]
-        PreTrainedTokenizerFast(
+        PreTrainedTokenizerFast(  # type: ignore[no-untyped-call]
             tokenizer_file=str(original / "tokenizer.json"),
             bos_token=end,
             eos_token=end,
             unk_token=end,
             pad_token=end,
         ).save_pretrained(original)
-        WhisperFeatureExtractor(feature_size=80).save_pretrained(original)
+        extractor = WhisperFeatureExtractor(feature_size=80)  # type: ignore[no-untyped-call]
+        extractor.save_pretrained(original)
         files = ["tokenizer.json", "preprocessor_config.json"]
         converter = ctranslate2.converters.TransformersConverter(str(original), copy_files=files)
         converter.convert(str(converted), quantization=QUANTIZATION)

@@ -50,6 +50,10 @@ class Schedule:
     warp_from: float = 0.25
     noise_from: float = 0.35
     masks_from: float = 0.75
+    warp: float = 0.5
+    noise: float = 0.4
+    masks: float = 0.3
+    """Strengths of `Variation`: in so short a training, harder batches cost more than they teach."""
     long_pads_from: float = 0.88
     """From here some batches are padded to 10 and 30 s, for decoders that always pad."""
 
@@ -92,16 +96,16 @@ class Training:
         print(f"{clips.rescan()} clips, {sum(p.numel() for p in self._trained) / 1e6:.1f} M parameters", flush=True)
         wall, core = time.monotonic(), time.process_time()
         saved = measured = self.progress.wall_seconds
-        sums = np.zeros(4)
+        sums, steps = np.zeros(4), 0
         while (share := self.progress.share(budget)) < 1.0:
             sums += self._step(clips, share, schedule)
-            self.progress.step += 1
+            self.progress.step, steps = self.progress.step + 1, steps + 1
             self.progress.wall_seconds += time.monotonic() - wall
             self.progress.core_seconds += time.process_time() - core
             wall, core = time.monotonic(), time.process_time()
             if self.progress.step % 50 == 0:
-                self._report(sums / 50, budget)
-                sums = np.zeros(4)
+                self._report(sums / steps, budget)
+                sums, steps = np.zeros(4), 0
             if self.progress.wall_seconds - saved > 150:
                 self.save()
                 clips.rescan()
@@ -129,9 +133,9 @@ class Training:
             self.special,
             rng,
             Variation(
-                warp=_ramp(share, schedule.warp_from),
-                noise=_ramp(share, schedule.noise_from),
-                masks=_ramp(share, schedule.masks_from),
+                warp=schedule.warp * _ramp(share, schedule.warp_from),
+                noise=schedule.noise * _ramp(share, schedule.noise_from),
+                masks=schedule.masks * _ramp(share, schedule.masks_from),
             ),
             pad_to,
         )

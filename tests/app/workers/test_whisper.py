@@ -1,0 +1,152 @@
+"""The Whisper engine on the starter's real weights, with speech made by flite."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from app.audio import to_pcm16
+from app.errors import BadRequest, PackError, WorkerBusy, WorkerError
+from app.packs import read_pack
+from app.workers.base import Transcript
+from app.workers.whisper import WhisperRecognizer
+from tests.sounds import flite, noise, silence
+
+PACK = Path(__file__).parents[3] / "models/packs/en-starter"
+RATE = 16_000
+
+
+def load(*, trained_short: bool = True, max_utterances: int = 64) -> WhisperRecognizer:
+    """The starter's recognizer with its pack's own thresholds."""
+    settings = read_pack(PACK).recognizer
+    return WhisperRecognizer(
+        str(PACK / "recognizer"),
+        device="cpu",
+        trained_short=trained_short,
+        margin_seconds=settings.margin_seconds,
+        no_speech_threshold=settings.no_speech_threshold,
+        min_confidence=settings.min_confidence,
+        language="en",
+        max_utterances=max_utterances,
+    )
+
+
+@pytest.fixture(scope="module")
+def whisper() -> WhisperRecognizer:
+    return load()
+
+
+async def heard(recognizer: WhisperRecognizer, pcm: bytes) -> Transcript:
+    """The transcript of audio fed in frames."""
+    recognition = await recognizer.start()
+    for start in range(0, len(pcm), 1024):
+        recognition.feed(pcm[start : start + 1024])
+    return await recognition.finish()
+
+
+@pytest.mark.parametrize("text", ["what time is it", "set a timer for five minutes", "turn on the lights"])
+async def test_it_hears_the_words(whisper: WhisperRecognizer, text: str) -> None:
+    pcm = flite(text, rate=RATE)
+    transcript = await heard(whisper, pcm)
+    assert transcript.text == text
+    assert transcript.seconds == len(pcm) / 2 / RATE
+    assert 0.5 < transcript.confidence <= 1.0
+    assert transcript.no_speech_probability < 0.5
+    assert (transcript.engine, transcript.language) == ("whisper", "en")
+
+
+async def test_thirty_second_windows_give_the_same_words_in_more_time(whisper: WhisperRecognizer) -> None:
+    pcm = flite("what time is it", rate=RATE)
+    padded = load(trained_short=False)
+    assert (await heard(padded, pcm)).text == (await heard(whisper, pcm)).text
+
+
+@pytest.mark.parametrize(
+    "pcm",
+    [
+        pytest.param(b"", id="nothing"),
+        pytest.param(silence(0.02, RATE), id="a frame"),
+        pytest.param(silence(2.0, RATE), id="digital silence"),
+        pytest.param(to_pcm16(noise(2.0, 0.001, RATE)), id="hiss"),
+        pytest.param(to_pcm16(noise(2.0, 0.1, RATE)), id="loud noise"),
+        pytest.param(b"\x01", id="half a sample"),
+    ],
+)
+async def test_no_words_where_nobody_speaks(whisper: WhisperRecognizer, pcm: bytes) -> None:
+    transcript = await heard(whisper, pcm)
+    assert transcript.text == ""
+    assert transcript.no_speech_probability > 0.5
+
+
+async def test_interim_texts_come_while_the_caller_speaks(whisper: WhisperRecognizer) -> None:
+    pcm = flite("set a timer for five minutes", rate=RATE)
+    recognition = await whisper.start()
+    recognition.feed(pcm)
+    hypotheses = recognition.hypotheses()
+    assert "timer" in await anext(hypotheses)
+    await recognition.finish()
+    assert [text async for text in hypotheses] == []
+
+
+async def test_hypotheses_end_with_an_abort_and_the_slot_is_free() -> None:
+    recognizer = load(max_utterances=1)
+    recognition = await recognizer.start()
+    reading = asyncio.ensure_future(anext(recognition.hypotheses(), None))
+    await asyncio.sleep(0)
+    with pytest.raises(WorkerBusy, match="the limit is 1"):
+        await recognizer.start()
+    await recognition.abort()
+    await recognition.abort()
+    assert await reading is None
+    with pytest.raises(WorkerError, match="ended"):
+        await recognition.finish()
+    await (await recognizer.start()).abort()
+    assert (await recognizer.health()).detail["open"] == 0
+
+
+async def test_many_callers_keep_their_own_words(whisper: WhisperRecognizer) -> None:
+    texts = ["what time is it", "tell me a story", "turn on the lights", "hello"] * 2
+    transcripts = await asyncio.gather(*[heard(whisper, flite(text, rate=RATE)) for text in texts])
+    alone = [await heard(whisper, flite(text, rate=RATE)) for text in texts]
+    assert [t.text for t in transcripts] == [t.text for t in alone]
+
+
+async def test_more_than_thirty_seconds_are_heard_in_windows(whisper: WhisperRecognizer) -> None:
+    pcm = (flite("what time is it", rate=RATE) + silence(0.5, RATE)) * 22
+    transcript = await heard(whisper, pcm)
+    assert transcript.seconds > 34
+    assert transcript.text.count("time") > 10
+
+
+async def test_an_english_model_refuses_another_language(whisper: WhisperRecognizer) -> None:
+    with pytest.raises(BadRequest, match="anything but English"):
+        await whisper.start(language="de")
+    await (await whisper.start(language="en-GB")).abort()
+
+
+async def test_health_names_engine_and_slots(whisper: WhisperRecognizer) -> None:
+    health = await whisper.health()
+    assert (health.stage, health.engine, health.model) == ("recognizer", "whisper", "recognizer")
+    assert health.detail["slots"] == 64
+
+
+@pytest.mark.parametrize(
+    ("spoil", "message"),
+    [
+        (lambda folder: folder / "missing", "there is no folder"),
+        (lambda folder: folder, "lacks model.bin, config.json, tokenizer.json"),
+    ],
+)
+def test_a_wrong_path_says_what_was_expected(tmp_path: Path, spoil: Callable[[Path], Path], message: str) -> None:
+    with pytest.raises(PackError, match=message):
+        WhisperRecognizer(str(spoil(tmp_path)))
+
+
+def test_broken_weights_are_a_pack_error(tmp_path: Path) -> None:
+    for name in ("model.bin", "config.json", "tokenizer.json"):
+        (tmp_path / name).write_bytes(b"nonsense")
+    with pytest.raises(PackError, match="is not a CTranslate2 Whisper that can be loaded"):
+        WhisperRecognizer(str(tmp_path))
