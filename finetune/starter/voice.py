@@ -34,8 +34,7 @@ from finetune.starter.voice_vocoder import FilterNetwork, Scale, Voiced, scale_o
 RUN = Path("runs/starter/voice")
 PACK_VOICE = Path("models/packs/en-starter/voice")
 GENERATED_SENTENCES = 1500
-CLIPPED = "arctic_a0252"  # the recording lacks the end of its text
-SHARPENING = Sharpening(mel=1.0, pitch=1.2)
+SHARPENING = Sharpening(mel=1.08, pitch=1.25)
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,10 +42,10 @@ class Plan:
     """How long to train: about 45 core-minutes with these numbers."""
 
     vocoder_steps: int = 1800
-    acoustic_steps: int = 1400
+    acoustic_steps: int = 1800
     tuning_steps: int = 600
     sharpening: Sharpening = SHARPENING
-    """Chosen on dev by the judge and by eye."""
+    """Deviation of dev recordings over that of predictions: 1.11 within utterances, 1.37 for pitch; a little less."""
 
 
 def make(run: Path, voice: Path, data: Path | None, plan: Plan) -> None:
@@ -111,7 +110,7 @@ def items_of(run: Path, scale: Scale, split: str) -> list[Item]:
 
 def _recordings(data: Path | None) -> list[Recording]:
     if data is not None:
-        return [recording for recording in human_recordings(data) if CLIPPED not in recording.audio]
+        return human_recordings(data)
     print("PARLEY_DATA is not set: the voice is trained on speech that flite generates, not on a human reader")
     return generated_recordings(user_sentences(GENERATED_SENTENCES, 5, "train"))
 

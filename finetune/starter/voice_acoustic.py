@@ -26,6 +26,8 @@ from finetune.starter.voice_vocoder import Block, Scale
 SHORTEST_PAUSE = 5  # frames: shorter silence between words belongs to the sounds beside it
 LONGEST_EDGE = 8  # frames of silence kept before and after an utterance
 CLOSED = frozenset(("p", "t", "k", "b", "d", "g", "ch", "jh"))
+DROPOUT = 0.2  # of states and melody: without it pitch and durations learn the reader's sentences by heart
+FORGOTTEN = 0.1  # share of phones that training hides from the encoder, for the same reason
 WEIGHTS = {"mel": 1.0, "duration": 0.5, "pitch": 0.3, "voicing": 0.3}
 
 
@@ -40,6 +42,8 @@ class Acoustic(nn.Module):
         self.duration_block = Block(width, 7)
         self.duration = nn.Sequential(nn.LayerNorm(width), nn.Linear(width, width), nn.GELU(), nn.Linear(width, 1))
         self.position = nn.Linear(4, width)
+        self.drop = nn.Dropout(DROPOUT)
+        self.forget = nn.Dropout1d(FORGOTTEN)
         self.tone_blocks = nn.ModuleList(Block(width, 9, 2) for _ in range(tone))
         self.tone = nn.Sequential(nn.LayerNorm(width), nn.Linear(width, 2))
         self.tone_in = nn.Linear(2, width)
@@ -49,9 +53,9 @@ class Acoustic(nn.Module):
     def encode(self, phones: Tensor, places: Tensor) -> tuple[Tensor, Tensor]:
         """Phone numbers and places [B, P] -> states [B, P, D], logarithm of frames [B, P]."""
         mask = (phones > 0).float().unsqueeze(-1)
-        x = self.phone(phones) + self.place(places)
+        x = self.forget(self.phone(phones)) + self.place(places)
         for block in self.encoder:
-            x = block(x, mask)
+            x = self.drop(block(x, mask))
         # Durations are learnt mostly by their own block: their gradient is noisy and would roughen the states.
         steps = self.duration(self.duration_block(x.detach() * 0.9 + x * 0.1, mask)).squeeze(-1)
         return x, steps
@@ -68,7 +72,7 @@ class Acoustic(nn.Module):
         frames = mask.unsqueeze(-1)
         melody = x
         for block in self.tone_blocks:
-            melody = block(melody, frames)
+            melody = self.drop(block(melody, frames))
         predicted: Tensor = self.tone(melody)
         x = x + self.tone_in(tone if tone is not None else voiced_tone(predicted))
         for block in self.decoder:
