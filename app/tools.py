@@ -88,6 +88,8 @@ class Toolbox:
                     return {"result": evaluate(given["expression"])}
                 except ValueError as error:
                     raise ToolError(str(error)) from None
+            case "spell":
+                return {"letters": ", ".join(given["word"].replace(" ", "").upper())}
             case "set_device":
                 return self._device(given["device"], given.get("room", ""), given["state"])
             case "get_device":
@@ -183,6 +185,7 @@ _TOOLS: Final[dict[str, tuple[str, dict[str, tuple[str, str]], tuple[str, ...]]]
     "check_timer": ("Time left on the next timer.", {}, ()),
     "cancel_timer": ("Cancel all timers.", {}, ()),
     "calculate": ("Arithmetic.", {"expression": ("string", "Numbers with + - * / and parentheses.")}, ("expression",)),
+    "spell": ("Letters of a word.", {"word": ("string", "Word.")}, ("word",)),
     "set_device": (
         "Switch or set a device in the house.",
         {

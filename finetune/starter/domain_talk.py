@@ -1,4 +1,4 @@
-"""Small talk, names, facts, spelling, counting and echoes: what a caller says and what is answered. Knows no tool."""
+"""Small talk, names, facts, spelling, counting and echoes: what a caller says and what is answered."""
 
 from __future__ import annotations
 
@@ -180,13 +180,13 @@ def numbers(e: Entities) -> Exchange:
 
 
 def spelling(e: Entities) -> Exchange:
-    """A word letter by letter."""
+    """A word letter by letter: a tool's work, since a model reads words whole and would have to guess letters."""
     word = e.word() if e.rng.random() < 0.6 else e.name()
     user = e.rng.choice((
         f"spell {word}", f"how do you spell {word}", f"spell the word {word}", f"can you spell {word}",
         f"please spell {word}", f"how is {word} spelled", f"spell {word} for me", f"what are the letters of {word}",
     ))  # fmt: skip
-    return Exchange(user, ", ".join(word.replace(" ", "").upper()) + ".")
+    return Exchange(user, tool="spell", arguments={"word": word})
 
 
 def echo(e: Entities) -> Exchange:

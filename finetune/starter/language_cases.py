@@ -21,7 +21,7 @@ from finetune.starter.domain import Split, exchange, split_of
 from finetune.starter.domain_entities import Entities
 from finetune.starter.domain_outside import outside
 from finetune.starter.domain_requests import REQUESTS, Exchange
-from finetune.starter.domain_talk import ASSISTANT_QUESTIONS, CALLER_QUESTIONS, TALK, introduction
+from finetune.starter.domain_talk import ASSISTANT_QUESTIONS, CALLER_QUESTIONS, TALK, introduction, spelling
 from finetune.starter.language_client_tools import client_tool
 from finetune.starter.language_dialogues import PROMPT, TOOLS, Speaker, answered, noisy, reply_to_result, system_prompt
 from finetune.starter.language_lexicon import lexicon
@@ -49,7 +49,7 @@ def tool_calls(split: Split, count: int, *, kept_out_share: float = 0.5, seed: i
     """Requests for the service's tools, behind up to two other turns."""
     e = _entities(split, kept_out_share, f"calls {seed}")
     cases = []
-    for spoken in _of_split(split, e, lambda: _weighted(e, REQUESTS)):
+    for spoken in _of_split(split, e, lambda: _weighted(e, (*REQUESTS, (spelling, 4.0)))):
         arguments = spoken.arguments or {}
         values = {kind: value for key, value in arguments.items() if (kind := _unseen_kind(key, value))}
         if kept_out_share == 1 and not values:
@@ -121,9 +121,8 @@ def outside_open(split: Split) -> list[Case]:
 def talk(split: Split, count: int) -> list[Case]:
     """Turns inside of the domain that need no tool: a refusal of these is a false one."""
     e = _entities(split, 0.0, "talk")
-    return _first(
-        count, ([*_opening(e, split), _user(x.user)] for x in _of_split(split, e, lambda: _weighted(e, TALK)))
-    )
+    spoken = (x for x in _of_split(split, e, lambda: _weighted(e, TALK)) if not x.tool)
+    return _first(count, ([*_opening(e, split), _user(x.user)] for x in spoken))
 
 
 def client_calls(split: Split, count: int) -> list[Case]:

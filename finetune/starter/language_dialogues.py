@@ -19,8 +19,8 @@ from finetune.starter.domain_talk import ASSISTANT_QUESTIONS, CALLER_QUESTIONS, 
 from finetune.starter.language_client_tools import client_result, client_tool
 
 TOOLS: Final = (
-    "get_time", "get_date", "set_timer", "check_timer", "cancel_timer", "calculate", "set_device", "get_device",
-    "get_weather",
+    "get_time", "get_date", "set_timer", "check_timer", "cancel_timer", "calculate", "spell", "set_device",
+    "get_device", "get_weather",
 )  # fmt: skip
 """The tools that the model is taught; the pack's manifest names the same."""
 PROMPT: Final = "You are Parley, a friendly voice assistant."
@@ -92,7 +92,7 @@ def dialogue(e: Entities, *, turns: int, echoes: float = 0.05, outside: Sequence
         result.messages.append(
             {"role": "assistant", "content": f"Hello, I am {speaker.assistant}. How can I help you?"}
         )
-    offered = [client_tool(e) for _ in range(rng.randint(1, 4))] if rng.random() < 0.14 else []
+    offered = [client_tool(e) for _ in range(rng.randint(1, 4))] if rng.random() < 0.2 else []
     taught = rng.random() < (0.6 if offered else 0.95)
     result.tools = (schemas(TOOLS) if taught else []) + [tool.schema for tool in offered]
     toolbox = Toolbox(TOOLS, lambda: moment)
@@ -164,6 +164,8 @@ def reply_to_result(tool: str, arguments: dict[str, Any], result: dict[str, Any]
         case "cancel_timer":
             count = result["cancelled"]
             return "Okay, the timer is cancelled." if count == 1 else f"Okay, {count} timers are cancelled."
+        case "spell":
+            return f"{result['letters']}."
         case "calculate":
             return choose((f"That is {result['result']}.", f"The answer is {result['result']}."))
     place = f" in the {result['room']}" if "room" in result else ""
@@ -212,9 +214,9 @@ def _training_exchange(
         chance = e.rng.random()
         if chance < echoes:
             spoken = echo(e)
-        elif chance < echoes + (0.25 if first else 0.05):
+        elif chance < echoes + (0.3 if first else 0.05):
             spoken = introduction(e)
-        elif speaker.caller and chance < echoes + 0.22:
+        elif speaker.caller and chance < echoes + 0.26:
             spoken = Exchange(e.rng.choice(CALLER_QUESTIONS), topic="caller")
         elif speaker.assistant != ASSISTANT_NAME and chance > 0.9:
             spoken = Exchange(e.rng.choice(ASSISTANT_QUESTIONS), topic="assistant")

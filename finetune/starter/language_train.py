@@ -38,7 +38,7 @@ class Training:
     """What decides over a run; the resolved values are saved beside it."""
 
     seed: int = 1
-    steps: int = 1250
+    steps: int = 1650
     rows: int = 12
     row_tokens: int = 256
     long_row_tokens: int = 768

@@ -124,6 +124,11 @@ def test_what_is_no_sum_is_refused(box: Toolbox, expression: str) -> None:
     assert "error" in run(box, "calculate", expression=expression)
 
 
+def test_words_are_spelled(box: Toolbox) -> None:
+    assert run(box, "spell", word="cat") == {"letters": "C, A, T"}
+    assert run(box, "spell", word="new york") == {"letters": "N, E, W, Y, O, R, K"}
+
+
 def test_devices_keep_their_state(box: Toolbox) -> None:
     assert run(box, "get_device", device="lamp", room="kitchen")["state"] == "off"
     run(box, "set_device", device="lamp", room="kitchen", state="40%")

@@ -15,6 +15,7 @@ from finetune.starter.domain_entities import Entities
 from finetune.starter.domain_outside import HONEST, REFUSALS
 from finetune.starter.domain_requests import REQUESTS
 from finetune.starter.domain_stories import STORIES
+from finetune.starter.domain_talk import spelling
 from finetune.starter.language_dialogues import TOOLS, dialogue, noisy
 from finetune.starter.language_lexicon import lexicon
 
@@ -79,7 +80,7 @@ def test_requests_fit_the_schemas_of_the_service() -> None:
     declared = {tool["function"]["name"]: tool["function"]["parameters"] for tool in schemas(TOOLS)}
     e = training_entities(2)
     seen = set()
-    for topic, _ in REQUESTS:
+    for topic in (*(topic for topic, _ in REQUESTS), spelling):
         for _ in range(200):
             spoken = topic(e)
             assert spoken.arguments is not None
