@@ -1,8 +1,8 @@
 """`parley serve` on one machine: starts gateway and workers as processes, watches and restarts them.
 
-Knows nothing of what a stage does. A process that dies, or that fails three health checks in a row, is started again, after 0.5 s at first and up to 30 s
-when it keeps dying. On SIGINT or SIGTERM all are ended. If the supervisor itself is killed, each child notices that its
-standard input has ended and leaves by itself.
+Knows nothing of what a stage does. A process that dies, or that fails three health checks in a row, is started again,
+after 0.5 s at first and up to 30 s when it keeps dying. On SIGINT or SIGTERM all are ended. If the supervisor itself is
+killed, each child notices that its standard input has ended, and leaves by itself.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Everything after the installation is offline: the service and a caller in a network namespace that has only loopback."""
+"""Everything after the installation is offline: service and caller in a network namespace that has only loopback."""
 
 from __future__ import annotations
 
