@@ -12,7 +12,6 @@ from __future__ import annotations
 import argparse
 import json
 import os
-from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -24,7 +23,7 @@ from app.pronounce import LEXICON, RULES, Pronouncer, read_pronouncer
 from app.spoken import spoken_words
 from finetune.starter import pronunciation
 from finetune.starter.domain import user_sentences
-from finetune.starter.voice_acoustic import Acoustic, Item, acoustic_losses, item, remade
+from finetune.starter.voice_acoustic import Acoustic, Item, acoustic_losses, item
 from finetune.starter.voice_aligner import Segments, Words, align
 from finetune.starter.voice_corpus import HUMAN, Recording, extract, generated_recordings, human_recordings, load
 from finetune.starter.voice_export import Sharpening, export
@@ -39,11 +38,10 @@ SHARPENING = Sharpening(mel=1.08, pitch=1.25)
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """How long to train: about 45 core-minutes with these numbers."""
+    """How long to train: about 30 core-minutes with these numbers."""
 
     vocoder_steps: int = 1800
-    acoustic_steps: int = 1800
-    tuning_steps: int = 600
+    acoustic_steps: int = 1400
     sharpening: Sharpening = SHARPENING
     """Deviation of dev recordings over that of predictions: 1.11 within utterances, 1.37 for pitch; a little less."""
 
@@ -78,14 +76,7 @@ def make(run: Path, voice: Path, data: Path | None, plan: Plan) -> None:
     losses = acoustic_losses(acoustic, items)
     train("acoustic", acoustic, losses, steps=plan.acoustic_steps, peak_rate=1.5e-3, path=run / "acoustic.pt")
 
-    # 6. The vocoder once more, on the frames that the acoustic model makes: smoother than those of recordings.
-    if not _done(run / "tuned.pt", plan.tuning_steps):
-        acoustic.eval()
-        made = list(_remade(run, scale, acoustic))
-        tuning = vocoder_losses(vocoder, made, scale, seed=31)
-        train("tuning", vocoder, tuning, steps=plan.tuning_steps, peak_rate=4e-4, path=run / "tuned.pt")
-
-    # 7. The files of the pack.
+    # 6. The files of the pack.
     export_latest(run, voice, plan.sharpening)
 
 
@@ -93,7 +84,7 @@ def export_latest(run: Path, voice: Path, sharpening: Sharpening) -> None:
     """Exports the newest checkpoints; a half-trained voice can already speak."""
     acoustic, vocoder = Acoustic(), FilterNetwork()
     _restore(acoustic, run / "acoustic.pt")
-    _restore(vocoder, run / "tuned.pt" if (run / "tuned.pt").exists() else run / "vocoder.pt")
+    _restore(vocoder, run / "vocoder.pt")
     name = HUMAN.removeprefix("en_") if next(load(run / "features")).recording.audio else "slt"
     export(acoustic, vocoder, _scale(run), voice, name=name, sharpening=sharpening)
 
@@ -133,16 +124,6 @@ def pronounced(text: str, pronouncer: Pronouncer) -> Words:
     """The phones of each word of a text."""
     words = [spoken.word for spoken in spoken_words(text)]
     return [list(pronouncer.phones(word, after)) for word, after in zip(words, [*words[1:], ""], strict=True)]
-
-
-def _remade(run: Path, scale: Scale, acoustic: Acoustic) -> Iterable[Voiced]:
-    aligned = json.loads((run / "alignment.json").read_text(encoding="utf-8"))
-    for clip in load(run / "features", "train"):
-        if row := aligned.get(clip.recording.id):
-            one = item(clip, row["words"], row["segments"], scale)
-            span = slice(one.offset, one.offset + len(one.mel))
-            samples = clip.pcm.reshape(len(clip.mel), -1)[span].reshape(-1)
-            yield Voiced(remade(acoustic, one), clip.pitch[span], samples)
 
 
 def _scale(run: Path) -> Scale:

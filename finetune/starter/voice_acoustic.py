@@ -26,8 +26,6 @@ from finetune.starter.voice_vocoder import Block, Scale
 SHORTEST_PAUSE = 5  # frames: shorter silence between words belongs to the sounds beside it
 LONGEST_EDGE = 8  # frames of silence kept before and after an utterance
 CLOSED = frozenset(("p", "t", "k", "b", "d", "g", "ch", "jh"))
-DROPOUT = 0.2  # of states and melody: without it pitch and durations learn the reader's sentences by heart
-FORGOTTEN = 0.1  # share of phones that training hides from the encoder, for the same reason
 WEIGHTS = {"mel": 1.0, "duration": 0.5, "pitch": 0.3, "voicing": 0.3}
 
 
@@ -42,8 +40,6 @@ class Acoustic(nn.Module):
         self.duration_block = Block(width, 7)
         self.duration = nn.Sequential(nn.LayerNorm(width), nn.Linear(width, width), nn.GELU(), nn.Linear(width, 1))
         self.position = nn.Linear(4, width)
-        self.drop = nn.Dropout(DROPOUT)
-        self.forget = nn.Dropout1d(FORGOTTEN)
         self.tone_blocks = nn.ModuleList(Block(width, 9, 2) for _ in range(tone))
         self.tone = nn.Sequential(nn.LayerNorm(width), nn.Linear(width, 2))
         self.tone_in = nn.Linear(2, width)
@@ -53,9 +49,9 @@ class Acoustic(nn.Module):
     def encode(self, phones: Tensor, places: Tensor) -> tuple[Tensor, Tensor]:
         """Phone numbers and places [B, P] -> states [B, P, D], logarithm of frames [B, P]."""
         mask = (phones > 0).float().unsqueeze(-1)
-        x = self.forget(self.phone(phones)) + self.place(places)
+        x = self.phone(phones) + self.place(places)
         for block in self.encoder:
-            x = self.drop(block(x, mask))
+            x = block(x, mask)
         # Durations are learnt mostly by their own block: their gradient is noisy and would roughen the states.
         steps = self.duration(self.duration_block(x.detach() * 0.9 + x * 0.1, mask)).squeeze(-1)
         return x, steps
@@ -72,7 +68,7 @@ class Acoustic(nn.Module):
         frames = mask.unsqueeze(-1)
         melody = x
         for block in self.tone_blocks:
-            melody = self.drop(block(melody, frames))
+            melody = block(melody, frames)
         predicted: Tensor = self.tone(melody)
         x = x + self.tone_in(tone if tone is not None else voiced_tone(predicted))
         for block in self.decoder:
@@ -95,8 +91,6 @@ class Item:
     frames: NDArray[np.int64]  # [P]
     mel: Floats  # [T, MELS] normalised
     tone: Floats  # [T, 2]
-    offset: int
-    """First frame of the clip that is used."""
 
 
 def item(clip: Clip, words: Words, segments: Segments, scale: Scale) -> Item:
@@ -120,7 +114,6 @@ def item(clip: Clip, words: Words, segments: Segments, scale: Scale) -> Item:
         np.array([frames for _, frames in kept]),
         scale.mel(clip.mel[begin:end]),
         scale.tone(clip.pitch[begin:end]),
-        begin,
     )
 
 
@@ -180,13 +173,3 @@ def _batches(items: list[Item], batch: int, draw: np.random.Generator) -> list[l
         ranked = sorted(pool.tolist(), key=lambda n: len(items[n].mel))
         found += [ranked[start : start + batch] for start in range(0, len(ranked) - batch + 1, batch)]
     return [found[n] for n in draw.permutation(len(found))]
-
-
-def remade(network: Acoustic, one: Item) -> Floats:
-    """Mel [T, MELS] as the network makes it with the recording's own durations and pitch: what the vocoder will get."""
-    phones, places, _, owner, position, _, tone, mask = (torch.from_numpy(column) for column in collate([one]))
-    with torch.no_grad():
-        states, _ = network.encode(phones, places)
-        mel, _ = network.decode(states, owner, position, mask, tone)
-    made: Floats = mel[0].numpy()
-    return made

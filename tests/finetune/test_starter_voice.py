@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -24,6 +25,15 @@ from finetune.starter.voice_vocoder import FilterNetwork, Voiced, filtered, scal
 
 needs_flite = pytest.mark.skipif(shutil.which("flite") is None, reason="the Debian program flite is not installed")
 LEXICON = {"one": "w ah n", "two": "t uw", "three": "th r iy", "four": "f ao r", "five": "f ay v", "six": "s ih k s"}
+
+
+@pytest.fixture(autouse=True)
+def _one_thread() -> Iterator[None]:
+    """Small networks on two busy cores lose more by waiting for each other than they win."""
+    usual = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(usual)
 
 
 def tone(hertz: float, seconds: float) -> np.ndarray[tuple[int], np.dtype[np.float32]]:
@@ -138,20 +148,20 @@ def test_few_steps_train_export_and_speak(tmp_path: Path, monkeypatch: pytest.Mo
     vocoder = FilterNetwork(width=16, blocks=1)
     own = [Voiced(scale.mel(clip.mel), clip.pitch, clip.pcm) for clip in clips]
     losses = vocoder_losses(vocoder, own, scale, batch=2, frames=24)
-    before = float(losses(0)["spectral"])
+    before = losses(0)["spectral"].item()
     train("vocoder", vocoder, losses, steps=20, peak_rate=1e-2, path=run / "vocoder.pt")
-    assert float(losses(0)["spectral"]) < before
+    assert losses(0)["spectral"].item() < before
 
     items = voice.items_of(run, scale, "train")
     assert all(int(one.frames.sum()) == len(one.mel) for one in items)
     acoustic = Acoustic(width=16, encoder=1, tone=1, decoder=1)
     losses = acoustic_losses(acoustic, items, batch=4)
-    first = sum(float(part) for part in losses(0).values())
+    first = sum(part.item() for part in losses(0).values())
     train("acoustic", acoustic, losses, steps=4, peak_rate=1e-2, path=run / "acoustic.pt")
     resumed = Acoustic(width=16, encoder=1, tone=1, decoder=1)
     losses = acoustic_losses(resumed, items, batch=4)
     train("acoustic", resumed, losses, steps=20, peak_rate=1e-2, path=run / "acoustic.pt")
-    assert sum(float(part) for part in losses(0).values()) < first
+    assert sum(part.item() for part in losses(0).values()) < first
     assert torch.load(run / "acoustic.pt", weights_only=True)["step"] == 20
 
     export(resumed, vocoder, scale, folder, name="slt", sharpening=Sharpening())
@@ -160,7 +170,7 @@ def test_few_steps_train_export_and_speak(tmp_path: Path, monkeypatch: pytest.Mo
     async def speak() -> int:
         return sum([len(chunk.pcm) // 2 async for chunk in engine.speak("one two three")])
 
-    assert asyncio.run(speak()) > RATE // 4
+    assert asyncio.run(speak()) > 8 * HOP  # eight phones of at least a frame
 
 
 @needs_flite
