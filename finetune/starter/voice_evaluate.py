@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import shutil
 import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
@@ -63,6 +64,7 @@ def evaluate(run: Path, folder: Path) -> list[Figure]:
     clips = [clip for split in ("dev", "test") for clip in load(run / "features", split)]
     judged = [*_round_trip(voice, clips), *_speed(voice), *_letters(run)]
     spectrogram(voice, clips[0], run / "voice-mel.png")
+    shutil.copyfile(run / "voice-mel.png", folder.parent / "voice-mel.png")
     rows = [asdict(figure) for figure in judged]
     (run / "evaluation.json").write_text(json.dumps(rows, indent=1) + "\n", encoding="utf-8")
     for figure in judged:
@@ -86,11 +88,11 @@ def spectrogram(voice: OnnxVoice, clip: Clip, path: Path) -> None:
     from matplotlib.figure import Figure as Drawing
 
     made = log_mel(levelled(asyncio.run(spoken(voice, clip.recording.text))[0]))
-    drawing = Drawing(figsize=(8, 5), dpi=80, layout="constrained")
+    drawing = Drawing(figsize=(7, 4.4), dpi=64, layout="constrained")
     for axes, mel, name in zip(
         drawing.subplots(2, 1), (made, clip.mel.astype(np.float32)), ("voice", "reader"), strict=True
     ):
-        axes.imshow(mel.T, origin="lower", aspect="auto", cmap="magma", vmin=-6, vmax=4)
+        axes.imshow(mel.T, origin="lower", aspect="auto", cmap="magma", interpolation="nearest", vmin=-6, vmax=4)
         axes.set_title(f"{name}: {clip.recording.text}", fontsize=9)
         axes.set_ylabel("mel band")
     drawing.savefig(path)
