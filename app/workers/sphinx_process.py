@@ -113,10 +113,10 @@ def decode_requests(pipe: Connection) -> None:
             decoder.set_cmn(neutral)
             decoder.start_utt()
             under_way, loudest = True, 0
-        elif verb == "feed":
+        elif verb == "feed" and frame:  # PocketSphinx refuses an empty block
             decoder.process_raw(frame)
             loudest = max(loudest, int(np.abs(np.frombuffer(frame, "<i2").astype(np.int32)).max(initial=0)))
-        else:
+        elif verb != "feed":
             answer = SphinxText("", 1.0) if loudest <= SILENT_PEAK else _text(decoder)
             try:
                 pipe.send(answer)

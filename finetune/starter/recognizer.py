@@ -63,15 +63,18 @@ def train(run: Path, core_minutes: float, wall_minutes: float) -> None:
     import torch
     from tokenizers import Tokenizer
 
+    from finetune.starter.domain import user_sentences
     from finetune.starter.recognizer_batch import Clips
-    from finetune.starter.recognizer_data import read_development
+    from finetune.starter.recognizer_data import DOMAIN_SENTENCES, read_development
     from finetune.starter.recognizer_model import Shape
+    from finetune.starter.recognizer_text import core_words
     from finetune.starter.recognizer_train import Budget, Schedule, Training
 
     torch.set_num_threads(int(os.environ.get("OMP_NUM_THREADS", "1")))
     training = Training(run, Tokenizer.from_file(str(run / "tokenizer.json")), Shape(), SEED)
     budget = Budget(core_minutes=core_minutes, wall_minutes=wall_minutes)
-    training.run(Clips(run / "clips"), read_development(run / "clips"), budget, Schedule())
+    known = core_words(user_sentences(DOMAIN_SENTENCES, SEED, "train"))
+    training.run(Clips(run / "clips", known), read_development(run / "clips"), budget, Schedule())
 
 
 def export(run: Path, pack: Path) -> None:

@@ -69,10 +69,12 @@ class Batch:
 class Clips:
     """The training clips on disk; shards that appear later are picked up by `rescan`."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, core_words: frozenset[str] = frozenset()) -> None:
+        """`core_words`: a synthetic clip of these words alone counts as one of the domain."""
         self._folder = folder
+        self._core_words = core_words
         self._seen: set[Path] = set()
-        self._kinds: dict[str, list[Clip]] = {"synthetic": [], "human": [], "silence": [], "aligned": []}
+        self._kinds: dict[str, list[Clip]] = {"synthetic": [], "human": [], "silence": [], "aligned": [], "core": []}
 
     def rescan(self) -> int:
         """Reads new shards; how many clips there are now."""
@@ -89,14 +91,20 @@ class Clips:
             self._kinds[clip.kind].append(clip)
             if clip.kind == "synthetic" and clip.phones[0] != NO_PHONE:
                 self._kinds["aligned"].append(clip)
+            if clip.kind == "synthetic" and self._core_words.issuperset(clip.text.split()):
+                self._kinds["core"].append(clip)
 
-    def draw(self, rng: np.random.Generator, aligned: bool = False, frames: int = FRAMES_PER_BATCH) -> list[Clip]:
-        """Clips of about one length, about `frames` together; `aligned`: those with phone times alone."""
-        kinds, shares = ["aligned"], [1.0]
-        if not aligned:
-            kinds = [kind for kind in ("synthetic", "human", "silence") if self._kinds[kind]]
-            wanted = {"synthetic": 1 - HUMAN_SHARE - SILENT_SHARE, "human": HUMAN_SHARE, "silence": SILENT_SHARE}
-            shares = [wanted[kind] for kind in kinds]
+    def draw(
+        self, rng: np.random.Generator, synthetic: str = "synthetic", frames: int = FRAMES_PER_BATCH
+    ) -> list[Clip]:
+        """Clips of about one length, about `frames` together.
+
+        `synthetic`: "synthetic" for all, "core" for the domain's words; "aligned" for those with phone times and
+        nothing else beside them.
+        """
+        wanted = {synthetic: 1 - HUMAN_SHARE - SILENT_SHARE, "human": HUMAN_SHARE, "silence": SILENT_SHARE}
+        kinds = [kind for kind in wanted if self._kinds[kind]] if synthetic != "aligned" else ["aligned"]
+        shares = [wanted[kind] for kind in kinds]
         chosen = rng.choice(len(kinds), size=16 * LARGEST_BATCH, p=np.array(shares) / sum(shares))
         pool = [self._kinds[kinds[k]][rng.integers(len(self._kinds[kinds[k]]))] for k in chosen]
         pool.sort(key=lambda clip: len(clip.mel))

@@ -77,6 +77,12 @@ class Sentences:
         return " ".join(rng.choice(words.NAMES + words.CITIES) for _ in range(rng.randint(1, 4)))
 
 
+def core_words(domain: Iterable[str]) -> frozenset[str]:
+    """The words of the domain, with every name, city and number."""
+    lists = (words.NAMES, words.CITIES, words.ONES, words.TENS, LETTERS, domain)
+    return frozenset(word for listed in lists for text in listed for word in text.split())
+
+
 def gather(domain_count: int, seed: int, data: Path | None) -> Sentences:
     """Everything to say. `data` is the folder of open corpora (PARLEY_DATA), or None for generated text alone."""
     return Sentences(

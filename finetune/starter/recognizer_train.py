@@ -54,6 +54,8 @@ class Schedule:
     noise: float = 0.4
     masks: float = 0.3
     """Strengths of `Variation`: in so short a training, harder batches cost more than they teach."""
+    core_from: float = 0.75
+    """From here the synthetic clips are those of the domain's words alone."""
     long_pads_from: float = 0.88
     """From here some batches are padded to 10 and 30 s, for decoders that always pad."""
 
@@ -128,7 +130,9 @@ class Training:
         elif chance < (0.09 if share > schedule.long_pads_from else 0.02) and not only_phones:
             pad_to, frames = 1000, 1500
         batch = collate(
-            clips.draw(rng, aligned=only_phones, frames=frames),
+            clips.draw(
+                rng, "aligned" if only_phones else "core" if share > schedule.core_from else "synthetic", frames
+            ),
             self.tokenizer,
             self.special,
             rng,

@@ -50,7 +50,7 @@ def tone_clip(index: int) -> Clip:
 
 def tones() -> Clips:
     """Four texts and silence, in memory."""
-    clips = Clips(Path("nowhere"))
+    clips = Clips(Path("nowhere"), frozenset(" ".join(TEXTS).split()))
     clips.add([tone_clip(index) for index in range(len(TEXTS))] * 4)
     clips.add([silent_clip(random.Random(seed)) for seed in range(2)])
     return clips
