@@ -18,7 +18,7 @@ from pathlib import Path
 from app.audio import BYTES_PER_SAMPLE, HEARING_RATE, Pcm16, seconds_of, to_waveform
 from app.errors import WorkerBusy, WorkerError
 from app.workers.base import Health, Transcript
-from app.workers.whisper_decoder import WINDOW_SAMPLES, Heard, WhisperDecoder, quiet_cut
+from app.workers.whisper_decoder import Heard, WhisperDecoder, quiet_cut
 
 FINAL, INTERIM = 0, 1
 INTERIM_SECONDS = 0.2  # of new audio before the next interim decode; a word takes about 0.3 s
@@ -177,10 +177,10 @@ class WhisperRecognition:
         return self._recognizer.decode(priority, lambda: self._hear(audio))
 
     def _hear(self, audio: Pcm16) -> Transcript:
-        """Runs on the engine's thread. Windows of up to 30 s; whole ones are decoded once."""
+        """Runs on the engine's thread. Longer audio is cut into windows; whole ones are decoded once."""
         waveform = to_waveform(audio[: len(audio) - len(audio) % BYTES_PER_SAMPLE])
-        while len(waveform) - self._settled_samples > WINDOW_SAMPLES:
-            cut = quiet_cut(waveform[self._settled_samples :])
+        while len(waveform) - self._settled_samples > self._decoder.window_samples:
+            cut = quiet_cut(waveform[self._settled_samples :], self._decoder.window_samples)
             window = waveform[self._settled_samples : self._settled_samples + cut]
             self._settled.append(self._decoder.hear(window, self._language, self._prompt))
             self._settled_samples += cut

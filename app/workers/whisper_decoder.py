@@ -18,10 +18,10 @@ from app.audio import HEARING_RATE, Waveform
 from app.errors import BadRequest, PackError, WorkerError
 
 WINDOW_SECONDS = 30.0
-WINDOW_SAMPLES = int(WINDOW_SECONDS * HEARING_RATE)
+SHORT_WINDOW_SECONDS = 8.0  # the longest that a model trained on short windows is sure to have seen
 WINDOW_FRAMES = 3000  # mel frames of 10 ms: what a stock Whisper's encoder was trained on
 SHORTEST_SAMPLES = HEARING_RATE // 10  # less holds no word, and the STFT needs 400 samples
-CUT_FROM_SECONDS = 20.0  # a window is cut at its quietest place after this
+CUT_FROM = 2 / 3  # of a window: it is cut at its quietest place after this
 QUIET_BLOCK = HEARING_RATE // 10
 SILENT_PEAK = 1e-4  # 80 dB below full scale: no microphone is that quiet, so nobody speaks
 PROMPT_TOKENS = 223  # half of Whisper's 448 positions, less one: openai/whisper decoding.py
@@ -76,6 +76,8 @@ class WhisperDecoder:
             raise PackError(f"{folder} is not a CTranslate2 Whisper that can be loaded: {error}") from error
         self._extractor = FeatureExtractor(feature_size=self._model.n_mels)
         self._margin_frames = round(margin_seconds * 100) if trained_short else None
+        self.window_samples = int((SHORT_WINDOW_SECONDS if trained_short else WINDOW_SECONDS) * HEARING_RATE)
+        """Longest audio for one `hear`."""
         self._beam_size = beam_size
         self._no_speech_threshold = no_speech_threshold
         self._min_confidence = min_confidence
@@ -83,7 +85,7 @@ class WhisperDecoder:
         self.device: str = self._model.device
 
     def hear(self, waveform: Waveform, language: str, prompt: str) -> Heard:
-        """Words of at most 30 s; none where nobody speaks. `language` is BCP 47 or empty. Raises WorkerError."""
+        """Words of at most a window; none where nobody speaks. `language` is BCP 47 or empty. Raises WorkerError."""
         if len(waveform) < SHORTEST_SAMPLES or float(np.abs(waveform).max()) < SILENT_PEAK:
             return Heard("", 0, 0.0, 1.0)
         import ctranslate2
@@ -150,10 +152,11 @@ class WhisperDecoder:
         return [tokenizer.sot_prev, *tokenizer.encode(" " + prompt.strip())[-PROMPT_TOKENS:], *start]
 
 
-def quiet_cut(waveform: Waveform) -> int:
-    """Where to cut more than 30 s: the sample amid the quietest tenth of a second between 20 and 30 s."""
-    first = int(CUT_FROM_SECONDS * HEARING_RATE)
-    blocks = waveform[first:WINDOW_SAMPLES].reshape(-1, QUIET_BLOCK)
+def quiet_cut(waveform: Waveform, window_samples: int) -> int:
+    """Where to cut more than a window: the sample amid the quietest tenth of a second of its last third."""
+    first = int(CUT_FROM * window_samples)
+    last = first + (window_samples - first) // QUIET_BLOCK * QUIET_BLOCK
+    blocks = waveform[first:last].reshape(-1, QUIET_BLOCK)
     return first + int(np.argmin((blocks**2).mean(axis=1))) * QUIET_BLOCK + QUIET_BLOCK // 2
 
 
