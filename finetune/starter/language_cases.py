@@ -139,6 +139,23 @@ def client_calls(split: Split, count: int) -> list[Case]:
     return cases
 
 
+def spellings(split: Split, count: int) -> list[Case]:
+    """The letters of a word, as the tool gave them, to be read out in order."""
+    e = _entities(split, 0.5, "spelling")
+    cases: list[Case] = []
+    for spoken in _of_split(split, e, lambda: spelling(e)):
+        arguments = json.dumps(spoken.arguments)
+        result = _toolbox(e).execute(spoken.tool, arguments)
+        call = {"id": "", "type": "function", "function": {"name": spoken.tool, "arguments": arguments}}
+        messages: list[Message] = [{"role": "system", "content": PROMPT}, _user(spoken.user)]
+        messages.append({"role": "assistant", "content": None, "tool_calls": [call]})
+        messages.append({"role": "tool", "tool_call_id": "", "content": result})
+        cases.append(Case(messages, values=json.loads(result)))
+        if len(cases) == count:
+            break
+    return cases
+
+
 def tool_results(split: Split, count: int) -> list[Case]:
     """Results of the service's tools, to be said in words: every value of the result must be in the reply."""
     cases: list[Case] = []
