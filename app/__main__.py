@@ -63,6 +63,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 async def _serve(settings: Settings) -> int:
     find_pack(Path(settings.packs), settings.pack)  # refused here, once, instead of by four processes
     port = settings.port or supervisor.free_port()
+    supervisor.check_port(settings.host, port)
     urls = {stage: getattr(settings, stage) for stage in STAGES}
     children = []
     for stage in STAGES:

@@ -21,7 +21,7 @@ from dataclasses import dataclass, field
 
 import httpx
 
-from app.errors import WorkerUnavailable
+from app.errors import SettingsError, WorkerUnavailable
 
 log = logging.getLogger("parley.supervisor")
 
@@ -53,6 +53,20 @@ def free_port() -> int:
         probe.bind(("127.0.0.1", 0))
         port: int = probe.getsockname()[1]
         return port
+
+
+def check_port(host: str, port: int) -> None:
+    """Raises SettingsError where the address cannot be listened on.
+
+    Asked before anything starts: the health check of a second service would be answered by the first one's gateway.
+    """
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    with socket.socket(family) as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((host, port))
+        except OSError as error:
+            raise SettingsError(f"cannot listen on {host}:{port}: {error.strerror}; choose another --port") from error
 
 
 def leave_with_parent() -> None:

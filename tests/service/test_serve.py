@@ -130,8 +130,13 @@ async def test_a_port_in_use_is_said_and_nothing_is_left() -> None:
         second = await asyncio.create_subprocess_exec(
             sys.executable, "-m", "app", "serve", "--port", port, stderr=asyncio.subprocess.PIPE
         )
-        async with asyncio.timeout(60):
-            _, errors = await second.communicate()
+        try:
+            async with asyncio.timeout(60):
+                _, errors = await second.communicate()
+        finally:
+            if second.returncode is None:
+                second.terminate()
+                await second.wait()
     assert second.returncode == 1
     assert "address already in use" in errors.decode() or "in use" in errors.decode()
 
