@@ -42,8 +42,10 @@ def load_recognizer(pack: Pack, engine: str, *, device: str = "auto", threads: i
     from app.workers.whisper import WhisperRecognizer
 
     settings = pack.recognizer
+    # A path that is no folder of the pack and has a slash is a hub name, such as Systran/faster-whisper-small.
+    named = "/" in settings.path and not pack.recognizer_folder.exists()
     whisper = WhisperRecognizer(
-        str(pack.recognizer_folder),
+        settings.path if named else str(pack.recognizer_folder),
         device=device,
         threads=threads,
         trained_short=settings.trained_short,
