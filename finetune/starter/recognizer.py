@@ -25,7 +25,7 @@ def main() -> None:
     parser.add_argument("--pack", type=Path, default=PACK, help="language pack that is written")
     parser.add_argument("--clips", type=int, default=CLIPS, help="generated clips")
     parser.add_argument("--processes", type=int, default=2, help="processes that generate speech")
-    parser.add_argument("--core-minutes", type=float, default=75.0, help="training ends after so much CPU time")
+    parser.add_argument("--core-minutes", type=float, default=180.0, help="training ends after so much CPU time")
     parser.add_argument("--wall-minutes", type=float, default=240.0, help="and at the latest after so much time")
     arguments = parser.parse_args()
     data = Path(os.environ["PARLEY_DATA"]) if os.environ.get("PARLEY_DATA") else None

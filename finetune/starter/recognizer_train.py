@@ -50,11 +50,11 @@ class Schedule:
     warp_from: float = 0.25
     noise_from: float = 0.35
     masks_from: float = 0.75
-    warp: float = 0.5
+    warp: float = 0.8
     noise: float = 0.4
     masks: float = 0.3
     """Strengths of `Variation`: in so short a training, harder batches cost more than they teach."""
-    core_from: float = 0.75
+    core_from: float = 0.65
     """From here the synthetic clips are those of the domain's words alone."""
     long_pads_from: float = 0.88
     """From here some batches are padded to 10 and 30 s, for decoders that always pad."""
