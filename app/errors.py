@@ -6,6 +6,7 @@ ParleyError
 │   └── UnknownModel      a pack, voice or model name that is not served here
 ├── AccessDenied          no or wrong key, foreign Origin or Host
 ├── PackError             a language pack that cannot be used as it lies on disk
+├── LicenceError          a model, pack or library whose licence nobody has accepted
 ├── SettingsError         a setting that makes no sense, or an unsafe combination of them
 ├── IllegalTransition     an event that the turn's present state has no transition for; nothing has changed
 └── WorkerError           a worker failed; the session lives on
@@ -61,6 +62,12 @@ class PackError(ParleyError):
     """A pack's manifest or files are wrong; the message names the file and what was expected."""
 
     code = "pack_error"
+
+
+class LicenceError(ParleyError):
+    """A licence outside of the allow-list, not accepted by the operator."""
+
+    code = "licence_error"
 
 
 class SettingsError(ParleyError):
