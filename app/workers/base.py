@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Protocol, TypeAlias
+from typing import Any, Protocol, TypeAlias, TypedDict
 
 from app.audio import Pcm16
 
@@ -17,6 +17,18 @@ Message: TypeAlias = Mapping[str, Any]
 
 Tool: TypeAlias = Mapping[str, Any]
 """One OpenAI chat tool: {"type": "function", "function": {"name", "description", "parameters"}}."""
+
+
+@dataclass(frozen=True, slots=True)
+class Word:
+    """One word of a transcript, and when it was said."""
+
+    text: str
+    start_s: float
+    """Seconds from the start of the utterance's audio."""
+    end_s: float
+    probability: float
+    """0..1, as the engine sees it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +47,8 @@ class Transcript:
     """Which engine the words came from, for instance `whisper` or `pocketsphinx`."""
     language: str = ""
     """BCP 47 tag of the utterance."""
+    words: tuple[Word, ...] = ()
+    """Only where `word_times` was asked for and the engine can tell."""
 
 
 class Recognition(Protocol):
@@ -53,11 +67,33 @@ class Recognition(Protocol):
         """Frees the slot at once; the utterance is forgotten. May be called after a failure, and twice."""
 
 
+class Asked(TypedDict, total=False):
+    """The options of `Recognizer.start`, for those who pass them on as they are."""
+
+    language: str
+    prompt: str
+    hot_words: str
+    word_times: bool
+    model: str
+
+
 class Recognizer(Protocol):
     """Speech to text."""
 
-    async def start(self, *, language: str = "", prompt: str = "") -> Recognition:
-        """Opens an utterance; `prompt` holds words to expect. Raises WorkerBusy when every slot is taken."""
+    async def start(
+        self,
+        *,
+        language: str = "",
+        prompt: str = "",
+        hot_words: str = "",
+        word_times: bool = False,
+        model: str = "",
+    ) -> Recognition:
+        """Opens an utterance. Raises WorkerBusy when every slot is taken, UnknownModel.
+
+        `prompt` is text that came before, `hot_words` are words to expect, `model` names a pack (NAME or
+        NAME@VERSION; empty: the worker's own). An engine that has no use for one of them ignores it.
+        """
 
     async def health(self) -> Health:
         """Whether the engine can take an utterance now. Raises WorkerUnavailable."""
@@ -136,8 +172,11 @@ class SpeechChunk:
 class Synthesizer(Protocol):
     """Text to speech."""
 
-    def speak(self, text: str, *, voice: str = "", speed: float = 1.0) -> AsyncIterator[SpeechChunk]:
-        """Speech of one clause or text, in order, as it is ready. Raises WorkerError, UnknownModel for a voice."""
+    def speak(self, text: str, *, voice: str = "", speed: float = 1.0, model: str = "") -> AsyncIterator[SpeechChunk]:
+        """Speech of one clause or text, in order, as it is ready; `model` as in `Recognizer.start`.
+
+        Raises WorkerError, UnknownModel for a voice or model.
+        """
 
     async def health(self) -> Health:
         """Whether speech can be made now. Raises WorkerUnavailable."""

@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
+from typing import Unpack
 
 from app.audio import Pcm16
 from app.errors import ParleyError
-from app.workers.base import Health, Recognition, Recognizer, Transcript
+from app.workers.base import Asked, Health, Recognition, Recognizer, Transcript
 
 
 class SecondOpinion:
@@ -23,11 +24,11 @@ class SecondOpinion:
         self._second = second
         self._below = below
 
-    async def start(self, *, language: str = "", prompt: str = "") -> SecondOpinionRecognition:
+    async def start(self, **asked: Unpack[Asked]) -> SecondOpinionRecognition:
         """Opens an utterance on the first, and on the second if it can. Raises what the first raises."""
-        first = await self._first.start(language=language, prompt=prompt)
+        first = await self._first.start(**asked)
         try:
-            second = await self._second.start(language=language, prompt=prompt)
+            second = await self._second.start(**asked)
         except ParleyError:  # full, or not for this language
             second = None
         except BaseException:

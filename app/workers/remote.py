@@ -29,11 +29,19 @@ class RemoteRecognizer:
         self._url = url.rstrip("/")
         self._api_key = api_key
 
-    async def start(self, *, language: str = "", prompt: str = "") -> Recognition:
+    async def start(
+        self,
+        *,
+        language: str = "",
+        prompt: str = "",
+        hot_words: str = "",
+        word_times: bool = False,
+        model: str = "",
+    ) -> Recognition:
         """Opens an utterance there. Raises WorkerUnavailable, WorkerBusy."""
         socket = await _connect(self._url, "/wire/recognize", self._api_key)
         try:
-            await socket.send(wire.encode(wire.Open(language, prompt)))
+            await socket.send(wire.encode(wire.Open(language, prompt, hot_words, word_times, model)))
             opened = await _receive(socket, self._url)
         except BaseException:
             await socket.close()
@@ -119,6 +127,7 @@ class RemoteRecognition:
                             no_speech_probability=message.no_speech_probability,
                             engine=message.engine,
                             language=message.language,
+                            words=message.words,
                         )
                     )
                 else:
@@ -138,11 +147,13 @@ class RemoteSynthesizer:
         self._url = url.rstrip("/")
         self._api_key = api_key
 
-    async def speak(self, text: str, *, voice: str = "", speed: float = 1.0) -> AsyncIterator[SpeechChunk]:
+    async def speak(
+        self, text: str, *, voice: str = "", speed: float = 1.0, model: str = ""
+    ) -> AsyncIterator[SpeechChunk]:
         """Chunks as they are made; closing the iterator stops the worker. Raises WorkerError, UnknownModel."""
         socket = await _connect(self._url, "/wire/speak", self._api_key)
         try:
-            await socket.send(wire.encode(wire.Speak(text, voice, speed)))
+            await socket.send(wire.encode(wire.Speak(text, voice, speed, model)))
             while not isinstance(message := await _receive(socket, self._url), wire.SpeechEnd):
                 if not isinstance(message, wire.Spoken):
                     raise WireError(f"got {type(message).__name__} from {self._url}, expected Spoken or SpeechEnd")

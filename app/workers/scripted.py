@@ -15,6 +15,7 @@ import numpy as np
 from app.audio import HEARING_RATE, REALTIME_RATE, Pcm16, seconds_of
 from app.errors import UnknownModel, WorkerBusy, WorkerError
 from app.workers.base import (
+    Asked,
     ChatRequest,
     Health,
     ReplyPart,
@@ -23,6 +24,7 @@ from app.workers.base import (
     ToolCall,
     Transcript,
     Usage,
+    Word,
 )
 
 SECONDS_PER_WORD = 0.25  # of heard audio, before the next word of the script shows up as a hypothesis
@@ -50,8 +52,18 @@ class ScriptedRecognizer:
         """Utterances that have begun and not ended."""
         self.heard: list[Pcm16] = []
         """All audio of each finished utterance."""
+        self.asked: list[Asked] = []
+        """What each utterance was opened with."""
 
-    async def start(self, *, language: str = "", prompt: str = "") -> ScriptedRecognition:
+    async def start(
+        self,
+        *,
+        language: str = "",
+        prompt: str = "",
+        hot_words: str = "",
+        word_times: bool = False,
+        model: str = "",
+    ) -> ScriptedRecognition:
         """The next line of the script. Raises WorkerBusy beyond `slots`, UnscriptedCall when none is left."""
         if self.open >= self._slots:
             raise WorkerBusy(f"{self.open} utterances are open, the limit is {self._slots}")
@@ -59,7 +71,10 @@ class ScriptedRecognizer:
             raise UnscriptedCall("an utterance began, but no transcript is left in the script")
         line = self._script[0] if self._repeat else self._script.pop(0)
         self.open += 1
-        return ScriptedRecognition(self, line)
+        self.asked.append(
+            Asked(language=language, prompt=prompt, hot_words=hot_words, word_times=word_times, model=model)
+        )
+        return ScriptedRecognition(self, line, word_times=word_times)
 
     async def health(self) -> Health:
         """Always well."""
@@ -69,9 +84,10 @@ class ScriptedRecognizer:
 class ScriptedRecognition:
     """One scripted utterance: a word more of the text for every SECONDS_PER_WORD heard."""
 
-    def __init__(self, recognizer: ScriptedRecognizer, line: str | Exception) -> None:
+    def __init__(self, recognizer: ScriptedRecognizer, line: str | Exception, *, word_times: bool) -> None:
         self._recognizer = recognizer
         self._line = line
+        self._word_times = word_times
         self._audio = bytearray()
         self._changed = asyncio.Event()
         self._ended = False
@@ -102,7 +118,8 @@ class ScriptedRecognition:
         self._end()
         if isinstance(self._line, Exception):
             raise self._line
-        return Transcript(self._line, seconds, engine="scripted")
+        words = _words(self._line) if self._word_times else ()
+        return Transcript(self._line, seconds, engine="scripted", words=words)
 
     async def abort(self) -> None:
         """Forgets the utterance."""
@@ -113,6 +130,11 @@ class ScriptedRecognition:
             self._ended = True
             self._recognizer.open -= 1
             self._changed.set()
+
+
+def _words(line: str) -> tuple[Word, ...]:
+    starts = ((index * SECONDS_PER_WORD, text) for index, text in enumerate(line.split()))
+    return tuple(Word(text, start, start + SECONDS_PER_WORD, 1.0) for start, text in starts)
 
 
 class ScriptedLanguage:
@@ -179,16 +201,21 @@ class ScriptedSynthesizer:
         self.voices = tuple(voices)
         self.spoken: list[str] = []
         """Texts asked for, in order."""
+        self.models: list[str] = []
+        """The models asked for, one a text."""
         self.cancelled = 0
         self._fails_on = fails_on
 
-    async def speak(self, text: str, *, voice: str = "", speed: float = 1.0) -> AsyncIterator[SpeechChunk]:
+    async def speak(
+        self, text: str, *, voice: str = "", speed: float = 1.0, model: str = ""
+    ) -> AsyncIterator[SpeechChunk]:
         """A chunk a word. Raises UnknownModel for a voice that is not in `voices`."""
         if voice and voice not in self.voices:
             raise UnknownModel(f"no voice {voice!r}; there are: {', '.join(self.voices)}")
         if self._fails_on and self._fails_on in text:
             raise WorkerError(f"scripted failure on {self._fails_on!r}")
         self.spoken.append(text)
+        self.models.append(model)
         done = False
         try:
             for word in re.finditer(r"\s*\S+\s*$|\s*\S+", text):

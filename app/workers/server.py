@@ -102,7 +102,13 @@ async def _recognize(socket: WebSocket, recognizer: Recognizer) -> AsyncIterator
     opening = await _receive(socket)
     if not isinstance(opening, wire.Open):
         raise WireError(f"got {type(opening).__name__}, expected Open")
-    recognition = await recognizer.start(language=opening.language, prompt=opening.prompt)
+    recognition = await recognizer.start(
+        language=opening.language,
+        prompt=opening.prompt,
+        hot_words=opening.hot_words,
+        word_times=opening.word_times,
+        model=opening.model,
+    )
     outgoing: asyncio.Queue[wire.WireMessage | BaseException] = asyncio.Queue()
     tasks = [
         asyncio.create_task(_hear(socket, recognition, outgoing)),
@@ -137,7 +143,7 @@ async def _hear(
                 raise BadAudio(f"got {len(message.pcm)} bytes of PCM16, expected an even number")
             recognition.feed(message.pcm)
         heard = await recognition.finish()
-        await outgoing.put(wire.Heard(**asdict(heard)))
+        await outgoing.put(wire.heard_of(heard))
     except (ParleyError, WebSocketDisconnect) as error:
         await outgoing.put(error)
 
@@ -152,7 +158,7 @@ async def _speak(socket: WebSocket, synthesizer: Synthesizer) -> AsyncIterator[w
     asked = await _receive(socket)
     if not isinstance(asked, wire.Speak):
         raise WireError(f"got {type(asked).__name__}, expected Speak")
-    chunks = synthesizer.speak(asked.text, voice=asked.voice, speed=asked.speed)
+    chunks = synthesizer.speak(asked.text, voice=asked.voice, speed=asked.speed, model=asked.model)
     gone = asyncio.create_task(_receive(socket))  # an Abort, or the peer's close: either ends the work
     try:
         while True:

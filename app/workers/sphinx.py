@@ -28,8 +28,16 @@ class SphinxRecognizer:
         self._slots = processes
         self._name = name
 
-    async def start(self, *, language: str = "", prompt: str = "") -> SphinxRecognition:
-        """Opens an utterance; `prompt` is not used. Raises WorkerBusy, BadRequest for a language but English."""
+    async def start(
+        self,
+        *,
+        language: str = "",
+        prompt: str = "",
+        hot_words: str = "",
+        word_times: bool = False,
+        model: str = "",
+    ) -> SphinxRecognition:
+        """Opens an utterance; only `language` is used. Raises WorkerBusy, BadRequest for a language but English."""
         if language and language.lower().replace("_", "-").split("-")[0] != LANGUAGE:
             raise BadRequest(f"PocketSphinx hears English here, got language {language!r}", param="language")
         if not self._idle:

@@ -64,7 +64,9 @@ class OnnxVoice:
         """Hertz of every chunk."""
         return self._sample_rate
 
-    async def speak(self, text: str, *, voice: str = "", speed: float = 1.0) -> AsyncIterator[SpeechChunk]:
+    async def speak(
+        self, text: str, *, voice: str = "", speed: float = 1.0, model: str = ""
+    ) -> AsyncIterator[SpeechChunk]:
         """See `Synthesizer`. Raises UnknownModel, BadRequest for the speed, WorkerBusy, WorkerError."""
         if voice and voice not in self._names and voice not in STOCK_VOICES:
             known = ", ".join(self._names)

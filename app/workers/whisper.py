@@ -70,7 +70,15 @@ class WhisperRecognizer:
         self._order = itertools.count()
         threading.Thread(target=self._work, name="whisper", daemon=True).start()
 
-    async def start(self, *, language: str = "", prompt: str = "") -> WhisperRecognition:
+    async def start(
+        self,
+        *,
+        language: str = "",
+        prompt: str = "",
+        hot_words: str = "",
+        word_times: bool = False,
+        model: str = "",
+    ) -> WhisperRecognition:
         """Opens an utterance. Raises WorkerBusy, and BadRequest for a language that the model does not know."""
         if len(self._open) >= self._slots:
             raise WorkerBusy(f"{len(self._open)} utterances are open, the limit is {self._slots}")

@@ -17,8 +17,9 @@ import orjson
 from app import errors
 from app.audio import Pcm16
 from app.errors import ParleyError, WireError, WorkerError
+from app.workers.base import Transcript, Word
 
-VERSION = 1
+VERSION = 2
 MAX_HEADER_BYTES = 64 * 1024
 
 
@@ -28,6 +29,9 @@ class Open:
 
     language: str
     prompt: str
+    hot_words: str = ""
+    word_times: bool = False
+    model: str = ""
     version: int = VERSION
 
 
@@ -70,6 +74,7 @@ class Heard:
     no_speech_probability: float
     engine: str
     language: str
+    words: tuple[Word, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,6 +84,7 @@ class Speak:
     text: str
     voice: str
     speed: float
+    model: str = ""
     version: int = VERSION
 
 
@@ -140,12 +146,19 @@ def decode(data: bytes | str) -> WireMessage:
     if "pcm" in {field.name for field in fields(kind)}:
         values["pcm"] = payload
     try:
+        if kind is Heard:
+            values["words"] = tuple(Word(**word) for word in values.get("words", ()))
         message: WireMessage = kind(**values)
     except TypeError as error:
         raise WireError(f"{kind.__name__}: {error}") from error
     if isinstance(message, Open | Speak) and message.version != VERSION:
         raise WireError(f"got wire version {message.version}, expected {VERSION}: gateway and worker differ in release")
     return message
+
+
+def heard_of(transcript: Transcript) -> Heard:
+    """A transcript as a message."""
+    return Heard(**{field.name: getattr(transcript, field.name) for field in fields(Heard)})
 
 
 def failure_of(error: ParleyError) -> Failed:

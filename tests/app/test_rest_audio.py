@@ -199,7 +199,9 @@ class Halting:
         self.closed = asyncio.Event()
         self.finished = False
 
-    async def speak(self, text: str, *, voice: str = "", speed: float = 1.0) -> AsyncIterator[SpeechChunk]:
+    async def speak(
+        self, text: str, *, voice: str = "", speed: float = 1.0, model: str = ""
+    ) -> AsyncIterator[SpeechChunk]:
         try:
             for _ in text.split():
                 yield SpeechChunk(bytes(4800), REALTIME_RATE, (0, len(text)))
@@ -232,7 +234,9 @@ async def test_leaving_before_the_first_sound_cancels(serve: Serve) -> None:
     asked, closed = asyncio.Event(), asyncio.Event()
 
     class Mute(Halting):
-        async def speak(self, text: str, *, voice: str = "", speed: float = 1.0) -> AsyncIterator[SpeechChunk]:
+        async def speak(
+            self, text: str, *, voice: str = "", speed: float = 1.0, model: str = ""
+        ) -> AsyncIterator[SpeechChunk]:
             asked.set()
             try:
                 await asyncio.Event().wait()
@@ -250,7 +254,9 @@ async def test_leaving_before_the_first_sound_cancels(serve: Serve) -> None:
 
 async def test_a_failure_in_mid_speech_cuts_the_answer_short(serve: Serve) -> None:
     class Breaking(Halting):
-        async def speak(self, text: str, *, voice: str = "", speed: float = 1.0) -> AsyncIterator[SpeechChunk]:
+        async def speak(
+            self, text: str, *, voice: str = "", speed: float = 1.0, model: str = ""
+        ) -> AsyncIterator[SpeechChunk]:
             yield SpeechChunk(bytes(4800), REALTIME_RATE, (0, 3))
             raise WorkerError("the voice broke")
 

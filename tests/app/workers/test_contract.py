@@ -17,7 +17,7 @@ from app.access import Access
 from app.errors import UnknownModel, WireError, WorkerBusy, WorkerError, WorkerUnavailable
 from app.reply import close
 from app.workers import wire
-from app.workers.base import Recognizer, SpeechChunk, Synthesizer
+from app.workers.base import Asked, Recognizer, SpeechChunk, Synthesizer, Word
 from app.workers.connect import reach_recognizer, reach_synthesizer
 from app.workers.scripted import ScriptedRecognizer, ScriptedSynthesizer
 from app.workers.server import recognizer_app, synthesizer_app
@@ -64,6 +64,16 @@ async def test_frames_become_hypotheses_and_a_transcript(
     assert await freed(behind)
 
 
+async def test_words_have_times_when_asked_and_options_arrive(
+    recognizer: tuple[Recognizer, ScriptedRecognizer],
+) -> None:
+    stage, behind = recognizer
+    asked = Asked(language="en", prompt="before", hot_words="Parley", word_times=True, model="pack@2")
+    transcript = await (await stage.start(**asked)).finish()
+    assert transcript.words[:2] == (Word("one", 0.0, 0.25, 1.0), Word("two", 0.25, 0.5, 1.0))
+    assert behind.asked == [asked]
+
+
 async def test_a_failure_keeps_its_class_and_frees_the_slot(recognizer: tuple[Recognizer, ScriptedRecognizer]) -> None:
     stage, behind = recognizer
     await (await stage.start()).abort()
@@ -86,11 +96,13 @@ async def test_a_full_recognizer_refuses_by_type(recognizer: tuple[Recognizer, S
 
 
 async def test_speech_comes_in_order_with_its_marks(synthesizer: tuple[Synthesizer, ScriptedSynthesizer]) -> None:
-    stage, _ = synthesizer
+    stage, behind = synthesizer
     chunks: list[SpeechChunk] = [chunk async for chunk in stage.speak("Hello there.", voice="scripted")]
     assert [chunk.text_span for chunk in chunks] == [(0, 5), (5, 12)]
     assert [chunk.marks for chunk in chunks] == [((5, 6000),), ((12, 8400),)]
     assert [len(chunk.pcm) for chunk in chunks] == [12_000, 16_800]
+    [_ async for _ in stage.speak("Bye.", model="pack@2")]
+    assert behind.models == ["", "pack@2"]
 
 
 async def test_unknown_voice_and_failure_keep_their_class(
@@ -153,14 +165,14 @@ def test_another_release_on_the_wire_is_refused() -> None:
 @pytest.mark.parametrize(
     "message",
     [
-        wire.Open("en", "words"),
+        wire.Open("en", "before", "words", True, "pack@2"),
         wire.Opened(),
         wire.Audio(b"\n{}\x00\x01"),
         wire.Finish(),
         wire.Abort(),
         wire.Hypothesis("a\nb"),
-        wire.Heard("text", 1.5, 0.9, 0.1, "whisper", "en"),
-        wire.Speak("text", "voice", 1.5),
+        wire.Heard("text", 1.5, 0.9, 0.1, "whisper", "en", (Word("text", 0.1, 0.5, 0.9),)),
+        wire.Speak("text", "voice", 1.5, "pack@2"),
         wire.SpeechEnd(),
         wire.Failed("WorkerBusy", "worker_busy", "full"),
     ],

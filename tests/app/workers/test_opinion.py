@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from typing import Unpack
+
 import pytest
 
 from app.errors import WorkerBusy, WorkerError
-from app.workers.base import Health, Recognition, Recognizer, Transcript
+from app.workers.base import Asked, Health, Recognition, Recognizer, Transcript
 from app.workers.opinion import SecondOpinion
 from app.workers.scripted import ScriptedRecognizer
 from tests.sounds import silence
@@ -20,8 +22,8 @@ class Sure:
         self.scripted = ScriptedRecognizer([text], repeat=True)
         self._confidence = confidence
 
-    async def start(self, *, language: str = "", prompt: str = "") -> Recognition:
-        recognition = await self.scripted.start(language=language, prompt=prompt)
+    async def start(self, **asked: Unpack[Asked]) -> Recognition:
+        recognition = await self.scripted.start(**asked)
         said = recognition.finish
 
         async def finish() -> Transcript:
