@@ -16,7 +16,7 @@ from app.packs import LanguageSettings
 from app.reply import close
 from app.session_config import SessionConfig
 from app.spoken import spoken_form
-from app.tools import schemas
+from app.tools import Result, schemas
 from app.workers.base import ChatRequest, LanguageModel, Message, TextDelta, Tool, ToolCall, Usage
 
 MAX_ROUNDS = 4  # of tool calls in one reply; a model that only calls tools would never speak
@@ -25,8 +25,8 @@ MAX_ROUNDS = 4  # of tool calls in one reply; a model that only calls tools woul
 class Tools(Protocol):
     """The service's own tools of one session."""
 
-    def execute(self, name: str, arguments: str) -> str:
-        """The result for the model, also where the arguments make no sense."""
+    def execute(self, name: str, arguments: str) -> Result:
+        """The result, also where the arguments make no sense."""
 
 
 @dataclass(slots=True)
@@ -88,8 +88,13 @@ async def write(
         answer.hidden.append({"role": "assistant", "content": None, "tool_calls": [_dump(call) for call in mine]})
         for call in mine:
             result = tools.execute(call.name, call.arguments)
-            answer.hidden.append({"role": "tool", "tool_call_id": call.id, "name": call.name, "content": result})
+            answer.hidden.append(
+                {"role": "tool", "tool_call_id": call.id, "name": call.name, "content": result.content}
+            )
         if answer.calls:
+            return
+        if len(mine) == 1 and result.said:
+            yield result.said
             return
 
 

@@ -35,6 +35,16 @@ class Timer:
     ends_at: datetime
 
 
+@dataclass(frozen=True, slots=True)
+class Result:
+    """What came of a tool."""
+
+    content: str
+    """JSON text for the model."""
+    said: str = ""
+    """The whole reply, where no model needs to phrase it: a small one loses its place in a row of letters."""
+
+
 class ToolError(Exception):
     """A tool cannot do what it is asked; the message is a clause for the caller. Never leaves this module."""
 
@@ -56,14 +66,16 @@ class Toolbox:
         self._now = now
         self._house = House()
 
-    def execute(self, name: str, arguments: str) -> str:
-        """The tool's result as JSON text; {"error": ...} for whatever is wrong with name or arguments."""
+    def execute(self, name: str, arguments: str) -> Result:
+        """The tool's result; {"error": ...} for whatever is wrong with name or arguments."""
         try:
             if name not in self.names:
                 raise ToolError(f"there is no tool called {name}")
-            return json.dumps(self._run(name, _parsed(name, arguments)), ensure_ascii=False)
+            result = self._run(name, _parsed(name, arguments))
         except ToolError as error:
-            return json.dumps({"error": str(error)}, ensure_ascii=False)
+            result = {"error": str(error)}
+        said = f"{result['letters']}." if result.get("letters") else ""
+        return Result(json.dumps(result, ensure_ascii=False), said)
 
     def due(self, now: datetime) -> list[Timer]:
         """Takes out the timers that have ended by `now`, the earliest first."""

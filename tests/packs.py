@@ -14,7 +14,7 @@ SCRIPTED = Pack(
     name="scripted",
     version="1",
     language="en",
-    language_model=LanguageSettings(prompt="Be brief.", tools=("get_time", "calculate", "set_timer")),
+    language_model=LanguageSettings(prompt="Be brief.", tools=("get_time", "calculate", "set_timer", "spell")),
     voice=VoiceSettings(names=("scripted",)),
     clauses=ClauseSettings(first_min=4, min=8, max=80),
 )

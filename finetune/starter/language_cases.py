@@ -140,17 +140,12 @@ def client_calls(split: Split, count: int) -> list[Case]:
 
 
 def spellings(split: Split, count: int) -> list[Case]:
-    """The letters of a word, as the tool gave them, to be read out in order."""
+    """Words to be spelled: the model calls the tool with the right word, and the service says its letters."""
     e = _entities(split, 0.5, "spelling")
     cases: list[Case] = []
     for spoken in _of_split(split, e, lambda: spelling(e)):
-        arguments = json.dumps(spoken.arguments)
-        result = _toolbox(e).execute(spoken.tool, arguments)
-        call = {"id": "", "type": "function", "function": {"name": spoken.tool, "arguments": arguments}}
         messages: list[Message] = [{"role": "system", "content": PROMPT}, _user(spoken.user)]
-        messages.append({"role": "assistant", "content": None, "tool_calls": [call]})
-        messages.append({"role": "tool", "tool_call_id": "", "content": result})
-        cases.append(Case(messages, values=json.loads(result)))
+        cases.append(Case(messages, tool=spoken.tool, arguments=spoken.arguments or {}))
         if len(cases) == count:
             break
     return cases
@@ -161,7 +156,7 @@ def tool_results(split: Split, count: int) -> list[Case]:
     cases: list[Case] = []
     for case in tool_calls(split, 2 * count, seed=1):
         rng = random.Random(len(cases))
-        result = Toolbox(TOOLS, lambda: _MOMENT).execute(case.tool, json.dumps(case.arguments))
+        result = Toolbox(TOOLS, lambda: _MOMENT).execute(case.tool, json.dumps(case.arguments)).content
         reply = reply_to_result(case.tool, case.arguments, json.loads(result), rng)
         shown = [str(value) for value in json.loads(result).values()]
         if case.tool in ("cancel_timer", "get_date"):

@@ -123,7 +123,7 @@ def answered(spoken: Exchange, speaker: Speaker, toolbox: Toolbox | None, rng: r
     if toolbox is None:
         return [*messages, {"role": "assistant", "content": NO_TOOLS}]
     given = spoken.arguments or {}
-    result = toolbox.execute(spoken.tool, json.dumps(given))
+    result = toolbox.execute(spoken.tool, json.dumps(given)).content
     return [
         *messages,
         call(spoken.tool, given),

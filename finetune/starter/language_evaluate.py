@@ -93,7 +93,13 @@ def questions(split: Split, count: int) -> list[Question]:
         ),
         Question("assistant's name from the instructions", cases.assistant_names(split, count), says, None, unseen),
         Question("exact calls of a client's tools", cases.client_calls(split, count), exact_call, None, invented),
-        Question("words spelled", cases.spellings(split, count), tells, None, "all letters of the tool, in order"),
+        Question(
+            "words spelled",
+            cases.spellings(split, count),
+            exact_call,
+            None,
+            "the tool called with the word; half of the words kept out",
+        ),
         Question("tool results spoken", cases.tool_results(split, count), tells, None, "every value of the result"),
     ]
 

@@ -216,6 +216,16 @@ async def test_the_packs_tools_are_executed_and_stay_invisible() -> None:
     assert (result["role"], json.loads(result["content"])) == ("tool", {"result": 42})
 
 
+async def test_letters_are_said_by_the_tool_and_no_model_is_asked_to_repeat_them() -> None:
+    async with call(replies=[[ToolCall("call_1", "spell", '{"word": "anna"}')]]) as (caller, workers):
+        await caller.send("conversation.item.create", item=text_item("spell anna"))
+        await caller.send("response.create")
+        done = await caller.until("response.done")
+    assert done["response"]["output"][0]["content"][0]["transcript"] == "A, N, N, A."
+    assert isinstance(workers.language, ScriptedLanguage)
+    assert len(workers.language.requests) == 1
+
+
 async def test_a_timer_that_ends_speaks_by_itself() -> None:
     tool_call = ToolCall("call_1", "set_timer", '{"amount": 1, "unit": "seconds"}')
     async with call(replies=[[tool_call], "Your timer is set."]) as (caller, _):

@@ -29,7 +29,7 @@ class Clock:
 
 def run(box: Toolbox, name: str, **arguments: Any) -> dict[str, Any]:
     """The tool's result."""
-    result: dict[str, Any] = json.loads(box.execute(name, json.dumps(arguments)))
+    result: dict[str, Any] = json.loads(box.execute(name, json.dumps(arguments)).content)
     return result
 
 
@@ -126,6 +126,7 @@ def test_what_is_no_sum_is_refused(box: Toolbox, expression: str) -> None:
 
 def test_words_are_spelled(box: Toolbox) -> None:
     assert run(box, "spell", word="cat") == {"letters": "C, A, T"}
+    assert box.execute("spell", '{"word": "cat"}').said == "C, A, T."  # the service says it, whatever the model can do
     assert run(box, "spell", word="new york") == {"letters": "N, E, W, Y, O, R, K"}
 
 
@@ -171,7 +172,7 @@ def test_the_weather_is_honest(box: Toolbox) -> None:
     ],
 )
 def test_what_a_model_gets_wrong_is_told_to_it(box: Toolbox, name: str, arguments: str) -> None:
-    assert list(json.loads(box.execute(name, arguments))) == ["error"]
+    assert list(json.loads(box.execute(name, arguments).content)) == ["error"]
 
 
 def test_only_the_packs_tools_run() -> None:
