@@ -16,11 +16,12 @@ from starlette.datastructures import Headers
 from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from app import metrics
 from app.errors import AccessDenied, SettingsError
 
 REALTIME_SUBPROTOCOL = "realtime"
 KEY_SUBPROTOCOL = "openai-insecure-api-key."  # browsers cannot set headers on a WebSocket: the key rides here
-WITHOUT_KEY = ("/", "/health")
+WITHOUT_KEY = ("/", "/health", "/metrics")
 WITHOUT_KEY_BELOW = "/web/"
 DEFAULT_PORTS = {"http": 80, "ws": 80, "https": 443, "wss": 443}
 
@@ -138,6 +139,7 @@ def denial_status(denied: AccessDenied) -> int:
 
 
 def _refusal(denied: AccessDenied) -> JSONResponse:
+    metrics.REFUSALS.labels(denied.code).inc()
     error = {"message": denied.message, "type": "invalid_request_error", "param": None, "code": denied.code}
     status = denial_status(denied)
     return JSONResponse({"error": error}, status, {"www-authenticate": "Bearer"} if status == 401 else None)

@@ -5,19 +5,20 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from fastapi import FastAPI, WebSocket
+from fastapi import FastAPI, Response, WebSocket
 from fastapi.responses import FileResponse
 from fastapi.staticfiles import StaticFiles
 from starlette.datastructures import MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from starlette.websockets import WebSocketDisconnect
 
-from app import events
+from app import events, metrics
 from app.access import Access, accepted_subprotocol
 from app.errors import BadRequest, ParleyError, UnknownModel
 from app.names import check_model
@@ -54,7 +55,7 @@ def create_app(
 ) -> FastAPI:
     """The application that callers, developers and the page talk to."""
     options = options or GatewayOptions()
-    app = FastAPI(title="Parley", docs_url=None, redoc_url=None)
+    app = FastAPI(title="Parley", docs_url=None, redoc_url=None, lifespan=_watched)
     app.include_router(model_routes([pack.name]))
     app.include_router(transcription_routes(workers.recognizer, pack.name))
     app.include_router(speech_routes(workers.synthesizer, pack.name, pack.voice.names))
@@ -90,6 +91,11 @@ def create_app(
             },
         }
 
+    @app.get("/metrics", include_in_schema=False)
+    def metrics_page() -> Response:
+        body, content_type = metrics.page()
+        return Response(body, media_type=content_type)
+
     @app.websocket("/v1/realtime")
     async def realtime(socket: WebSocket, model: str = "", parley_timings: bool = False) -> None:
         try:
@@ -106,10 +112,18 @@ def create_app(
             timings=parley_timings,
             audio_ahead_seconds=options.audio_ahead_seconds,
         )
-        async with session:
-            await _converse(socket, session)
+        with metrics.SESSIONS.track_inprogress():
+            async with session:
+                await _converse(socket, session)
 
     return app
+
+
+@contextlib.asynccontextmanager
+async def _watched(app: FastAPI) -> AsyncIterator[None]:
+    watching = asyncio.create_task(metrics.watch_loop())
+    yield
+    watching.cancel()
 
 
 async def _converse(socket: WebSocket, session: Session) -> None:

@@ -23,6 +23,7 @@ from starlette.exceptions import HTTPException
 from starlette.middleware.cors import CORSMiddleware
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from app import metrics
 from app.access import Access, AccessMiddleware, denial_status
 from app.errors import AccessDenied, BadRequest, ParleyError, UnknownModel, WireError, WorkerBusy, WorkerUnavailable
 from app.names import serves
@@ -134,6 +135,7 @@ def envelope_of(error: ParleyError) -> dict[str, Any]:
 
 def error_response(error: ParleyError) -> JSONResponse:
     """The whole answer for an error of ours."""
+    metrics.REFUSALS.labels(error.code).inc()
     status = status_of(error)
     headers = {"retry-after": RETRY_AFTER} if status == 503 else {}
     if status == 401:

@@ -14,8 +14,8 @@ from types import TracebackType
 from typing import Any, Self, TypeAlias
 
 from app import events as got
+from app import metrics, session_config
 from app import server_events as out
-from app import session_config
 from app.audio import Pcm16
 from app.conversation import Conversation, Item
 from app.errors import BadRequest, ParleyError
@@ -112,6 +112,7 @@ class Session:
     async def refuse(self, error: ParleyError, event_id: str | None) -> None:
         """Tells the client what was wrong with its event."""
         self._log.info("refused: %s", error.message)
+        metrics.REFUSALS.labels(error.code).inc()
         kind = "invalid_request_error" if isinstance(error, BadRequest) else "server_error"
         body = {"type": kind, "code": error.code, "message": error.message, "param": error.param, "event_id": event_id}
         await self._put(out.Error(body))
@@ -282,6 +283,7 @@ class Session:
     async def frames(self) -> AsyncIterator[str]:
         """JSON frames in order, without end; each counts as handed over when it is taken."""
         while True:
+            metrics.QUEUE_DEPTH.labels("gateway").observe(len(self._outbox))
             booking = await self._outbox.get()
             if booking.response is not None:
                 booking.response.book(booking)

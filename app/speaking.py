@@ -16,7 +16,7 @@ from datetime import UTC, datetime
 from typing import Any, TypeAlias
 
 from app import events as got
-from app import reply, session_config
+from app import metrics, reply, session_config
 from app.answer import Answer, request_of, write
 from app.conversation import Conversation, Item, parse_item
 from app.errors import BadRequest, ParleyError
@@ -126,6 +126,8 @@ class Speaking:
     async def stop(self, event: TurnEvent, reason: str) -> None:
         """Cancels the running reply at every stage; the caller keeps what has been handed over."""
         response, task = self.response, self._replying
+        metrics.TURNS.labels("cancelled").inc()
+        metrics.CANCELLED.labels("gateway").inc()
         assert response is not None
         assert task is not None
         self._turn.apply(event)
@@ -176,6 +178,7 @@ class Speaking:
             self._log.exception("reply failed")
             failure = {"type": "server_error", "code": "server_error", "message": "The reply failed; see the log."}
             status, details = "failed", {"type": "failed", "error": failure}
+        metrics.TURNS.labels(status).inc()
         self._turn.apply(TurnEvent.RESPONSE_DONE)
         self.response = None
         await self._outbox.put(*response.end(status, details))
@@ -206,6 +209,7 @@ class Speaking:
                 await self._outbox.put(*response.say(piece))
                 if clock.first_audio is None and piece.pcm:
                     clock.first_audio = time.monotonic()
+                    clock.count()
                     report = clock.report(response.id, response.message.id if response.message else "")
                     if self._timings and report is not None:
                         await self._outbox.put(Booking(report))

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from time import monotonic
 from typing import Literal
 
+from app import metrics
 from app.reply import close
 from app.server_events import TurnTimings
 
@@ -41,6 +42,19 @@ class TurnClock:
                 yield item
         finally:
             await close(source)
+
+    def count(self) -> None:
+        """Puts the stages into the metrics; to be called once, at the first audio."""
+        if self.asked is None or self.first_token is None or self.first_clause is None or self.first_audio is None:
+            return
+        if self.waited_seconds is not None:
+            metrics.ENDPOINT_WAIT.observe(self.waited_seconds)
+        if self.ended is not None:
+            metrics.RECOGNIZER.observe(self.asked - self.ended)
+            metrics.ANSWER.observe(self.first_audio - self.ended)
+        metrics.FIRST_TOKEN.observe(self.first_token - self.asked)
+        metrics.FIRST_CLAUSE.observe(self.first_clause - self.first_token)
+        metrics.FIRST_AUDIO.observe(self.first_audio - self.first_clause)
 
     def report(self, response_id: str, item_id: str) -> TurnTimings | None:
         """The event for the client; None while a stage has not happened."""
