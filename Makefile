@@ -23,8 +23,11 @@ check: $(VENV)/dev  ## format, lint, types, import rules
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-bench: $(VENV)/base  ## latency of whole turns, on this machine
+bench: $(VENV)/bench  ## latency of whole turns, on this machine
 	$(BIN)/parley bench
+
+bench-%: $(VENV)/bench  ## one bench by name: talk, gateway, recognizer, synthesizer, vllm
+	$(BIN)/parley bench $* $(BENCH)
 
 starter: starter-recognizer starter-language starter-voice starter-card  ## train the starter pack from nothing
 
@@ -49,6 +52,10 @@ $(VENV)/python:
 $(VENV)/base: $(VENV)/python pyproject.toml constraints.txt
 	@echo "Installing Parley into $(VENV) (about a minute) ..."
 	$(PIP) -e .
+	@touch $@
+
+$(VENV)/bench: $(VENV)/base
+	$(PIP) -e '.[bench]'
 	@touch $@
 
 $(VENV)/dev: $(VENV)/base

@@ -15,8 +15,9 @@ from pathlib import Path
 
 from fastapi import FastAPI
 
-from app import bench, config, supervisor, talk
+from app import config, supervisor, talk
 from app.access import Access
+from app.bench import command as bench
 from app.config import Settings
 from app.errors import ParleyError
 from app.packs import Pack, find_pack
@@ -39,13 +40,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
         command = commands.add_parser(name, help=description, description=description)
         config.add_arguments(command)
     talk.add_arguments(commands.add_parser("talk", help="talks to a running service with recordings"))
-    bench.add_arguments(commands.add_parser("bench", help="measures whole turns on this machine"))
+    commands.add_parser("bench", add_help=False, help="measures this machine; parley bench --help")
+    arguments = sys.argv[1:] if arguments is None else arguments
+    if arguments[:1] == ["bench"]:  # each bench has options of its own, and is imported only when asked for
+        return bench.main(arguments[1:])
     args = parser.parse_args(arguments)
     try:
         if args.command == "talk":
             return talk.run(args)
-        if args.command == "bench":
-            return bench.run(args)
         settings = config.settings_of(args)
         _log_to_stderr(args.command, settings.log_level)
         if args.command == "serve":

@@ -1,0 +1,73 @@
+"""The logic of `parley bench talk`: the ear, the figures, and one turn against a real gateway with scripted workers."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from app.audio import REALTIME_RATE
+from app.bench.caller import Ear, Outcome, appends, turn, without_trailing_silence
+from app.bench.talk import Question, aims, summarise
+from app.bench.words import word_errors
+
+TENTH = bytes(REALTIME_RATE // 10 * 2)
+TIMINGS = {
+    "endpoint_wait_ms": 500.0,
+    "recognizer_ms": 40.0,
+    "first_token_ms": 30.0,
+    "first_clause_ms": 20.0,
+    "first_audio_ms": 10.0,
+}
+
+
+def test_an_ear_that_is_kept_supplied_hears_no_gap() -> None:
+    ear = Ear()
+    for now in (5.0, 5.05, 5.15, 5.29):
+        ear.hear(TENTH, now)
+    assert (ear.underruns, ear.began) == (0, 5.0)
+    assert round(ear.ends, 3) == 5.4
+
+
+def test_late_audio_is_a_gap_and_is_heard_later() -> None:
+    ear = Ear()
+    for now in (5.0, 5.5, 5.55):
+        ear.hear(TENTH, now)
+    assert ear.underruns == 1
+    assert round(ear.gap_seconds, 3) == 0.4
+    assert round(ear.ends, 3) == 5.7
+
+
+def test_figures_count_what_was_missed_wrong_and_late() -> None:
+    late = Ear()
+    late.hear(TENTH, 1.0)
+    late.hear(TENTH, 2.0)
+    good = Outcome(heard="hello", replied="Hello.", done=True, timings=TIMINGS, ear=late, spoken_at=0.4)
+    wrong = Outcome(heard="yellow", replied="Red.", done=True, timings=TIMINGS, ear=Ear())
+    lost = Outcome(failure="full", refused=True)
+    row = summarise([(Question("hello", "hello", ()), outcome) for outcome in (good, wrong, lost)], 3)
+    assert (row["callers"], row["turns"], row["missing"], row["refused"]) == (3, 3, 1, 1)
+    assert (row["first_audio_p50_ms"], row["endpoint_wait_p95_ms"], row["turns_with_underrun"]) == (100, 500, 1)
+    assert (round(float(row["fitting_percent"])), round(float(row["heard_exactly_percent"]))) == (33, 33)
+
+
+def test_the_aim_is_missed_by_latency_and_by_missing_answers() -> None:
+    assert "met, 400 ms" in aims([{"callers": 16, "first_audio_p95_ms": 400.0, "missing": 0}])[0]
+    assert "missed" in aims([{"callers": 16, "first_audio_p95_ms": 501.0, "missing": 0}])[0]
+    assert "missed" in aims([{"callers": 16, "first_audio_p95_ms": 400.0, "missing": 1}])[0]
+    assert aims([{"callers": 1, "first_audio_p95_ms": 400.0, "missing": 0}]) == []
+
+
+def test_speech_ends_with_its_last_sound() -> None:
+    sound = np.full(2400, 8000, np.int16).tobytes()
+    assert without_trailing_silence(sound + bytes(9600)) == sound
+    assert len(appends(sound + b"\1\0")) == 3  # 40 ms each, the last one filled up
+
+
+async def test_a_service_that_is_not_there_is_a_failure() -> None:
+    outcome = await turn("http://127.0.0.1:9", appends(TENTH))
+    assert not outcome.done
+    assert "no service answers" in outcome.failure
+
+
+def test_word_errors_are_the_least_edits() -> None:
+    assert word_errors(["a", "b", "c"], ["a", "x", "c", "d"]) == 2
+    assert word_errors([], ["a"]) == 1
