@@ -58,7 +58,10 @@ class Recognition(Protocol):
         """Takes PCM16 at HEARING_RATE, any length; returns at once, never waiting for a decoder."""
 
     def hypotheses(self) -> AsyncIterator[str]:
-        """Interim texts of the whole utterance so far, as often as the load allows; ends with the utterance."""
+        """Interim texts of the whole utterance so far, as often as the load allows; ends with the utterance.
+
+        Raises WorkerError where the worker is lost before that.
+        """
 
     async def finish(self) -> Transcript:
         """Ends the utterance and gives its transcript. Raises WorkerError."""

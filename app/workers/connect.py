@@ -12,25 +12,28 @@ from app.workers.base import LanguageModel, Recognizer, Synthesizer
 RECOGNIZERS = ("whisper", "pocketsphinx")
 
 
-def reach_recognizer(url: str, *, api_key: str = "") -> Recognizer:
-    """The recognizer worker at a URL. Raises SettingsError."""
+def reach_recognizer(urls: str, *, api_key: str = "") -> Recognizer:
+    """The recognizer workers at URLs separated by commas, as one. Raises SettingsError."""
     from app.workers.remote import RemoteRecognizer
+    from app.workers.spread import SpreadRecognizer
 
-    return RemoteRecognizer(_http(url), api_key=api_key)
+    return SpreadRecognizer({url: RemoteRecognizer(url, api_key=api_key) for url in _http(urls)})
 
 
-def reach_language(url: str, *, api_key: str = "", model: str = "") -> LanguageModel:
-    """Any OpenAI-compatible chat server at a URL; `model` overrides the name that sessions ask for."""
+def reach_language(urls: str, *, api_key: str = "", model: str = "") -> LanguageModel:
+    """OpenAI-compatible chat servers at URLs separated by commas; `model` overrides the name that sessions ask for."""
     from app.workers.openai_chat import OpenAIChat
+    from app.workers.spread import SpreadLanguage
 
-    return OpenAIChat(_http(url), api_key=api_key, model=model)
+    return SpreadLanguage({url: OpenAIChat(url, api_key=api_key, model=model) for url in _http(urls)})
 
 
-def reach_synthesizer(url: str, *, api_key: str = "") -> Synthesizer:
-    """The synthesizer worker at a URL. Raises SettingsError."""
+def reach_synthesizer(urls: str, *, api_key: str = "") -> Synthesizer:
+    """The synthesizer workers at URLs separated by commas, as one. Raises SettingsError."""
     from app.workers.remote import RemoteSynthesizer
+    from app.workers.spread import SpreadSynthesizer
 
-    return RemoteSynthesizer(_http(url), api_key=api_key)
+    return SpreadSynthesizer({url: RemoteSynthesizer(url, api_key=api_key) for url in _http(urls)})
 
 
 def load_recognizer(pack: Pack, engine: str, *, device: str = "auto", threads: int = 1) -> Recognizer:
@@ -100,7 +103,10 @@ def _load_sphinx() -> Recognizer:
     return SphinxRecognizer()
 
 
-def _http(url: str) -> str:
-    if not url.startswith(("http://", "https://")):
-        raise SettingsError(f"a worker's URL begins with http:// or https://, got {url!r}")
-    return url.rstrip("/")
+def _http(urls: str) -> list[str]:
+    """Every URL of a list separated by commas, once."""
+    found = list(dict.fromkeys(url.strip().rstrip("/") for url in urls.split(",") if url.strip()))
+    for url in found or [urls]:
+        if not url.startswith(("http://", "https://")):
+            raise SettingsError(f"a worker's URL begins with http:// or https://, got {url!r}")
+    return found
