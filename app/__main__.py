@@ -15,7 +15,7 @@ from pathlib import Path
 
 from fastapi import FastAPI
 
-from app import config, supervisor, talk
+from app import config, models, supervisor, talk, tracing
 from app.access import Access
 from app.bench import command as bench
 from app.config import Settings
@@ -40,6 +40,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         command = commands.add_parser(name, help=description, description=description)
         config.add_arguments(command)
     talk.add_arguments(commands.add_parser("talk", help="talks to a running service with recordings"))
+    models.add_arguments(commands.add_parser("models", help="lists and fetches bigger models"))
     commands.add_parser("bench", add_help=False, help="measures this machine; parley bench --help")
     arguments = sys.argv[1:] if arguments is None else arguments
     if arguments[:1] == ["bench"]:  # each bench has options of its own, and is imported only when asked for
@@ -48,6 +49,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         if args.command == "talk":
             return talk.run(args)
+        if args.command == "models":
+            return models.run(args)
         settings = config.settings_of(args)
         _log_to_stderr(args.command, settings.log_level)
         if args.command == "serve":
@@ -106,6 +109,8 @@ async def _serve(settings: Settings) -> int:
 def _run_process(command: str, settings: Settings) -> None:
     import uvicorn
 
+    if settings.otel_endpoint:
+        tracing.start(settings.otel_endpoint, command)
     access = Access(settings.api_keys, settings.hosts, settings.origins)
     pack = find_pack(Path(settings.packs), settings.pack)
     app = _gateway(settings, pack, access) if command == "gateway" else _worker(command, settings, pack, access)

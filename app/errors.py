@@ -7,6 +7,7 @@ ParleyError
 ├── AccessDenied          no or wrong key, foreign Origin or Host
 ├── PackError             a language pack that cannot be used as it lies on disk
 ├── LicenceError          a model, pack or library whose licence nobody has accepted
+├── DownloadError         a file that could not be fetched, or is not the one it should be
 ├── SettingsError         a setting that makes no sense, or an unsafe combination of them
 ├── IllegalTransition     an event that the turn's present state has no transition for; nothing has changed
 └── WorkerError           a worker failed; the session lives on
@@ -68,6 +69,12 @@ class LicenceError(ParleyError):
     """A licence outside of the allow-list, not accepted by the operator."""
 
     code = "licence_error"
+
+
+class DownloadError(ParleyError):
+    """A model hub that cannot be reached or refuses, wrong bytes, or a disk that takes no more."""
+
+    code = "download_error"
 
 
 class SettingsError(ParleyError):
