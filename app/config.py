@@ -58,6 +58,8 @@ class Settings:
     """CPU threads of each engine."""
     log_level: str = "info"
     """debug, info, warning or error."""
+    otel_endpoint: str = ""
+    """OTLP/HTTP collector that gets traces of turns, such as http://127.0.0.1:4318. Empty: no traces."""
 
     def __post_init__(self) -> None:
         if not 0 <= self.port <= 65535:

@@ -18,7 +18,7 @@ from starlette.datastructures import MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from starlette.websockets import WebSocketDisconnect
 
-from app import events, metrics
+from app import events, metrics, tracing
 from app.access import Access, accepted_subprotocol
 from app.errors import BadRequest, ParleyError, UnknownModel
 from app.names import check_model
@@ -112,6 +112,7 @@ def create_app(
             timings=parley_timings,
             audio_ahead_seconds=options.audio_ahead_seconds,
         )
+        tracing.session.set(session.id)
         with metrics.SESSIONS.track_inprogress():
             async with session:
                 await _converse(socket, session)

@@ -201,7 +201,9 @@ class Session:
     async def _speech_stopped(self, end_seconds: float, waited_seconds: float) -> None:
         assert self._utterance is not None
         self._turn.apply(TurnEvent.SPEECH_STOPPED)
-        self._speaking.clock = TurnClock(waited_seconds=waited_seconds, ended=time.monotonic())
+        self._speaking.clock = TurnClock(
+            waited_seconds=waited_seconds, ended=time.monotonic(), utterance=self._utterance.span
+        )
         await self._put(out.SpeechStopped(self._utterance.item_id, round(end_seconds * 1000)))
         await self._commit(self._utterance, answer_it=self._detection is not None and self._detection.create_response)
 
@@ -220,7 +222,7 @@ class Session:
                 f"Error committing input audio buffer: got {seconds * 1000:.0f}ms of audio, expected at least 100ms",
                 code="input_audio_buffer_commit_empty",
             )
-        self._speaking.clock = TurnClock(ended=time.monotonic())
+        self._speaking.clock = TurnClock(ended=time.monotonic(), utterance=self._utterance.span)
         spoke = self._turn.ear is Ear.SPEAKING
         if spoke:
             self._hearing.end_utterance()

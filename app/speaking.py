@@ -16,7 +16,7 @@ from datetime import UTC, datetime
 from typing import Any, TypeAlias
 
 from app import events as got
-from app import metrics, reply, session_config
+from app import metrics, reply, session_config, tracing
 from app.answer import Answer, request_of, write
 from app.conversation import Conversation, Item, parse_item
 from app.errors import BadRequest, ParleyError
@@ -154,6 +154,7 @@ class Speaking:
         status = "completed"
         details: Json | None = None
         answer = Answer()
+        clock.reply = tracing.begin("reply", clock.utterance)
         try:
             if self.transcribing:
                 await asyncio.wait(self.transcribing)  # push-to-talk: the words just committed belong to the prompt
@@ -178,6 +179,8 @@ class Speaking:
             self._log.exception("reply failed")
             failure = {"type": "server_error", "code": "server_error", "message": "The reply failed; see the log."}
             status, details = "failed", {"type": "failed", "error": failure}
+        finally:
+            tracing.end(clock.reply)
         metrics.TURNS.labels(status).inc()
         self._turn.apply(TurnEvent.RESPONSE_DONE)
         self.response = None

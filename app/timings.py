@@ -9,11 +9,14 @@ from __future__ import annotations
 from collections.abc import AsyncGenerator, AsyncIterator
 from dataclasses import dataclass
 from time import monotonic
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
-from app import metrics
+from app import metrics, tracing
 from app.reply import close
 from app.server_events import TurnTimings
+
+if TYPE_CHECKING:
+    from opentelemetry.trace import Span
 
 
 @dataclass(slots=True)
@@ -26,6 +29,9 @@ class TurnClock:
     """When the utterance was known to be over, or the client committed it; None for a typed turn."""
     asked: float | None = None
     """When the words were there and the language model was asked."""
+    utterance: Span | None = None
+    """The trace's first span; None while tracing is off, and for a typed turn."""
+    reply: Span | None = None
     first_token: float | None = None
     first_clause: float | None = None
     first_audio: float | None = None
@@ -44,14 +50,19 @@ class TurnClock:
             await close(source)
 
     def count(self) -> None:
-        """Puts the stages into the metrics; to be called once, at the first audio."""
+        """Puts the stages into metrics and trace; to be called once, at the first audio."""
         if self.asked is None or self.first_token is None or self.first_clause is None or self.first_audio is None:
             return
         if self.waited_seconds is not None:
             metrics.ENDPOINT_WAIT.observe(self.waited_seconds)
         if self.ended is not None:
+            tracing.record("endpoint wait", self.ended - (self.waited_seconds or 0.0), self.ended, self.utterance)
+            tracing.record("recognizer", self.ended, self.asked, self.utterance)
             metrics.RECOGNIZER.observe(self.asked - self.ended)
             metrics.ANSWER.observe(self.first_audio - self.ended)
+        tracing.record("first token", self.asked, self.first_token, self.reply)
+        tracing.record("first clause", self.first_token, self.first_clause, self.reply)
+        tracing.record("first audio", self.first_clause, self.first_audio, self.reply)
         metrics.FIRST_TOKEN.observe(self.first_token - self.asked)
         metrics.FIRST_CLAUSE.observe(self.first_clause - self.first_token)
         metrics.FIRST_AUDIO.observe(self.first_audio - self.first_clause)

@@ -10,6 +10,7 @@ import asyncio
 import contextlib
 from collections.abc import AsyncGenerator
 
+from app import tracing
 from app.audio import HEARING_RATE, Pcm16, seconds_of
 from app.errors import ParleyError
 from app.reply import close
@@ -25,6 +26,7 @@ class Utterance:
         """Audio fed so far."""
         self.shown = ""
         """Words given out by `deltas` so far."""
+        self.span = tracing.begin("utterance")
         self._backlog: list[Pcm16] = []
         self._recognition: Recognition | None = None
         self._opening = asyncio.create_task(self._open(recognizer, language, prompt))
@@ -70,11 +72,15 @@ class Utterance:
 
     async def finish(self) -> Transcript:
         """The transcript. Raises WorkerError."""
-        recognition = await self._opening
-        return await recognition.finish()
+        try:
+            recognition = await self._opening
+            return await recognition.finish()
+        finally:
+            tracing.end(self.span)
 
     async def abort(self) -> None:
         """Forgets the utterance and frees its slot."""
+        tracing.end(self.span)
         if not self._opening.done():
             self._opening.cancel()
         with contextlib.suppress(ParleyError, asyncio.CancelledError):

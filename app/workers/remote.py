@@ -13,6 +13,7 @@ import httpx
 import websockets
 from websockets.asyncio.client import ClientConnection, connect
 
+from app import tracing
 from app.audio import Pcm16
 from app.errors import WireError, WorkerError, WorkerUnavailable
 from app.workers import wire
@@ -172,7 +173,7 @@ async def _connect(url: str, path: str, api_key: str) -> ClientConnection:
     try:
         return await connect(
             "ws" + url.removeprefix("http") + path,
-            additional_headers={"Authorization": f"Bearer {api_key}"} if api_key else None,
+            additional_headers=tracing.headers() | ({"Authorization": f"Bearer {api_key}"} if api_key else {}),
             open_timeout=CONNECT_SECONDS,
             close_timeout=1.0,
             compression=None,  # PCM does not compress, and deflate would cost more than the copy

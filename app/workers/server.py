@@ -9,9 +9,10 @@ from collections.abc import AsyncIterator
 from dataclasses import asdict
 from typing import Any
 
-from fastapi import FastAPI, WebSocket
+from fastapi import FastAPI, Response, WebSocket
 from starlette.websockets import WebSocketDisconnect
 
+from app import metrics, tracing
 from app.access import Access
 from app.errors import BadAudio, ParleyError, WireError
 from app.reply import close
@@ -20,13 +21,14 @@ from app.rest_audio import speech_routes, transcription_routes
 from app.rest_chat import chat_routes
 from app.workers import wire
 from app.workers.base import Health, LanguageModel, Recognition, Recognizer, Synthesizer
+from app.workers.observed import Observed
 
 log = logging.getLogger("parley.worker")
 
 
 def recognizer_app(recognizer: Recognizer, *, access: Access, model: str) -> FastAPI:
     """A recognizer worker."""
-    app = _worker_app(recognizer, access)
+    app = _worker_app(recognizer, access, "recognizer")
     app.include_router(transcription_routes(recognizer, model))
 
     @app.websocket("/wire/recognize")
@@ -40,7 +42,7 @@ def recognizer_app(recognizer: Recognizer, *, access: Access, model: str) -> Fas
 
 def synthesizer_app(synthesizer: Synthesizer, *, access: Access, model: str) -> FastAPI:
     """A synthesizer worker."""
-    app = _worker_app(synthesizer, access)
+    app = _worker_app(synthesizer, access, "synthesizer")
     app.include_router(speech_routes(synthesizer, model))
 
     @app.websocket("/wire/speak")
@@ -54,20 +56,28 @@ def synthesizer_app(synthesizer: Synthesizer, *, access: Access, model: str) -> 
 
 def language_app(language: LanguageModel, *, access: Access, model: str) -> FastAPI:
     """A language worker: stock OpenAI chat completions, nothing of ours."""
-    app = _worker_app(language, access)
+    app = _worker_app(language, access, "language")
     app.include_router(chat_routes(language, model))
     return app
 
 
-def _worker_app(worker: Recognizer | LanguageModel | Synthesizer, access: Access) -> FastAPI:
+def _worker_app(worker: Recognizer | LanguageModel | Synthesizer, access: Access, stage: str) -> FastAPI:
     @contextlib.asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        watching = asyncio.create_task(metrics.watch_loop())
         yield
+        watching.cancel()
         if (stop := getattr(worker, "close", None)) is not None:
             await asyncio.to_thread(stop)  # engines with processes or threads of their own end them here
 
     app = FastAPI(title="Parley worker", docs_url=None, redoc_url=None, lifespan=lifespan)
+    app.add_middleware(Observed, stage=stage)
     install(app, access)
+
+    @app.get("/metrics", include_in_schema=False)
+    def metrics_page() -> Response:
+        body, content_type = metrics.page()
+        return Response(body, media_type=content_type)
 
     @app.get("/health")
     async def health() -> dict[str, Any]:
@@ -83,7 +93,8 @@ async def _answer(socket: WebSocket, messages: AsyncIterator[wire.WireMessage]) 
         async for message in messages:
             await socket.send_bytes(wire.encode(message))
     except ParleyError as error:
-        log.warning("failed: %s", error.message)
+        log.warning("[%s] failed: %s", tracing.session.get(), error.message)
+        metrics.REFUSALS.labels(error.code).inc()
         await socket.send_bytes(wire.encode(wire.failure_of(error)))
     finally:
         await close(messages)
