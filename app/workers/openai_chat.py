@@ -16,6 +16,7 @@ from urllib.parse import urlsplit
 import httpx
 import orjson
 
+from app import tracing
 from app.errors import BadRequest, ParleyError, WireError, WorkerBusy, WorkerError, WorkerUnavailable
 from app.workers.base import ChatRequest, Health, ReplyPart, TextDelta, ToolCall, Usage
 
@@ -46,7 +47,7 @@ class OpenAIChat:
         reply = _Reply()
         url = f"{self.base_url}/chat/completions"
         try:
-            async with self._http.stream("POST", url, json=self._body(request)) as response:
+            async with self._http.stream("POST", url, json=self._body(request), headers=tracing.headers()) as response:
                 if response.status_code != httpx.codes.OK:
                     raise await _refusal(response)
                 async with aclosing(_events(response)) as events:
