@@ -1,38 +1,50 @@
 """A language model behind any OpenAI-compatible server (vLLM, our own worker): HTTP with server-sent events.
 
 Knows nothing of sessions, and of the server only its URL. Closing a reply closes its connection at once, which is how
-such servers learn to stop writing.
+such servers learn to stop writing. A request is sent again only where the server cannot have begun on it.
 """
 
 from __future__ import annotations
 
-import math
-from collections.abc import AsyncGenerator, AsyncIterator
+import asyncio
+from collections.abc import AsyncIterator
 from contextlib import aclosing
-from dataclasses import dataclass
+from dataclasses import replace
 from typing import Any, Final
 from urllib.parse import urlsplit
 
 import httpx
-import orjson
 
 from app import tracing
-from app.errors import BadRequest, ParleyError, WireError, WorkerBusy, WorkerError, WorkerUnavailable
-from app.workers.base import ChatRequest, Health, ReplyPart, TextDelta, ToolCall, Usage
+from app.errors import BadRequest, ParleyError, WorkerUnavailable
+from app.workers.base import ChatRequest, Health, ReplyPart
+from app.workers.history import normalised, without_oldest_turns
+from app.workers.openai_stream import TOO_LONG, Reply, events_of, refusal_of
 
 CONNECT_SECONDS: Final = 5.0  # a server on this network answers in milliseconds, or is down
 HEALTH_SECONDS: Final = 3.0
-MAX_LINE: Final = 4 * 1024 * 1024  # bytes of one event; a longer one is no chunk of a reply
-MAX_ERROR: Final = 64 * 1024  # bytes read of an error's body
+RETRY_SECONDS: Final = (0.05, 0.2)  # pauses before a request is sent again; a caller waits for them
 
 
 class OpenAIChat:
     """Satisfies LanguageModel over POST {base_url}/chat/completions."""
 
-    def __init__(self, base_url: str, *, api_key: str = "", model: str = "", timeout_seconds: float = 60.0) -> None:
-        """A `base_url` without a path gets /v1; `model` wins over a request's; `timeout_seconds` bounds silence."""
+    def __init__(
+        self,
+        base_url: str,
+        *,
+        api_key: str = "",
+        model: str = "",
+        alternate: bool = False,
+        timeout_seconds: float = 60.0,
+    ) -> None:
+        """A `base_url` without a path gets /v1; `model` wins over a request's; `timeout_seconds` bounds silence.
+
+        `alternate`: the model's chat template demands that user and assistant take turns, as `history.normalised` says.
+        """
         self.base_url = base_url.rstrip("/") + ("" if urlsplit(base_url).path.strip("/") else "/v1")
         self.model = model
+        self.alternate = alternate
         # No proxy and no .netrc from the environment: the worker's URL and key are the whole truth.
         self._http = httpx.AsyncClient(
             headers={"authorization": f"Bearer {api_key}"} if api_key else {},
@@ -43,19 +55,21 @@ class OpenAIChat:
         )
 
     async def reply(self, request: ChatRequest) -> AsyncIterator[ReplyPart]:
-        """Deltas as they come, whole tool calls, one Usage. Raises WorkerError, and BadRequest if the server does."""
-        reply = _Reply()
-        url = f"{self.base_url}/chat/completions"
+        """Deltas as they come, whole tool calls, one Usage. Raises WorkerError, and BadRequest if the server does.
+
+        The oldest turns are left out where the server says that its context is too small.
+        """
+        reply = Reply()
+        response = await self._fitting(request)
         try:
-            async with self._http.stream("POST", url, json=self._body(request), headers=tracing.headers()) as response:
-                if response.status_code != httpx.codes.OK:
-                    raise await _refusal(response)
-                async with aclosing(_events(response)) as events:
-                    async for event in events:
-                        for delta in reply.take(event):
-                            yield delta
+            async with aclosing(events_of(response)) as events:
+                async for event in events:
+                    for delta in reply.take(event):
+                        yield delta
         except httpx.HTTPError as error:
             raise self._unreachable(error) from error
+        finally:
+            await response.aclose()
         for part in reply.finish():
             yield part
 
@@ -81,6 +95,47 @@ class OpenAIChat:
     async def close(self) -> None:
         """Closes the connections that are kept for the next request."""
         await self._http.aclose()
+
+    async def _fitting(self, request: ChatRequest) -> httpx.Response:
+        """The open answer to as much of the history as the server has room for."""
+        whole = normalised(request.messages, alternate=self.alternate)
+        messages, left_out = whole, 0
+        while True:
+            try:
+                return await self._accepted(replace(request, messages=messages))
+            except BadRequest as refusal:
+                # 1, 2, 4, 8 turns: the same number for many turns in a row, so that the prompt's beginning is the same
+                # and the server finds it in its KV cache.
+                left_out = left_out * 2 or 1
+                shorter = without_oldest_turns(whole, left_out) if refusal.code == TOO_LONG else None
+                if shorter is None:
+                    raise
+                messages = shorter
+
+    async def _accepted(self, request: ChatRequest) -> httpx.Response:
+        """The open answer of a server that took the request. Raises the refusal of one that did not."""
+        url = f"{self.base_url}/chat/completions"
+        pauses = iter(RETRY_SECONDS)
+        while True:
+            try:
+                response = await self._http.send(
+                    self._http.build_request("POST", url, json=self._body(request), headers=tracing.headers()),
+                    stream=True,
+                )
+            except httpx.ConnectError as error:
+                refusal: ParleyError = self._unreachable(error)
+            except httpx.HTTPError as error:
+                raise self._unreachable(error) from error
+            else:
+                if response.status_code == httpx.codes.OK:
+                    return response
+                refusal = await refusal_of(response)
+                # A worker that is full names its own time; a bare 503 comes from a server that starts or restarts.
+                if response.status_code != httpx.codes.SERVICE_UNAVAILABLE or "retry-after" in response.headers:
+                    raise refusal
+            if (pause := next(pauses, None)) is None:
+                raise refusal
+            await asyncio.sleep(pause)
 
     def _body(self, request: ChatRequest) -> dict[str, Any]:
         body: dict[str, Any] = {
@@ -110,135 +165,3 @@ def _health_of(response: httpx.Response) -> Health | None:
         return Health(**response.json())
     except (ValueError, TypeError):
         return None
-
-
-async def _events(response: httpx.Response) -> AsyncGenerator[dict[str, Any], None]:
-    """The JSON objects of a stream. Raises WireError for what is none, and for an end without [DONE]."""
-    async with aclosing(_lines(response)) as lines:
-        async for line in lines:
-            if not line.startswith(b"data:"):
-                continue  # comments (keep-alives), event names, the blank line between events
-            data = line.removeprefix(b"data:").strip()
-            if data == b"[DONE]":
-                return
-            try:
-                event = orjson.loads(data)
-            except orjson.JSONDecodeError as error:
-                raise WireError(f"The language worker sent an event that is not JSON: {data[:80]!r}") from error
-            if not isinstance(event, dict):
-                raise WireError(f"The language worker sent {data[:80]!r}, expected a JSON object")
-            if event.get("error") or event.get("object") == "error":
-                raise _error_of(event, httpx.codes.INTERNAL_SERVER_ERROR)
-            yield event
-    raise WireError("The language worker's stream ended before [DONE]")
-
-
-async def _lines(response: httpx.Response) -> AsyncGenerator[bytes, None]:
-    """Lines without their ends. httpx's own aiter_lines also splits at U+2028, which JSON may hold as it is."""
-    rest = b""
-    async with aclosing(response.aiter_bytes()) as chunks:  # type: ignore[type-var]  # a generator, typed as iterator
-        async for chunk in chunks:
-            *lines, rest = (rest + chunk).split(b"\n")
-            for line in lines:
-                yield line.rstrip(b"\r")
-            if len(rest) > MAX_LINE:
-                raise WireError(f"The language worker sent a line of more than {MAX_LINE} bytes")
-    if rest:
-        yield rest
-
-
-@dataclass(slots=True)
-class _Fragments:
-    """A tool call in the making."""
-
-    id: str = ""
-    name: str = ""
-    arguments: str = ""
-
-
-class _Reply:
-    """What a stream's chunks add up to."""
-
-    def __init__(self) -> None:
-        self._calls: dict[int, _Fragments] = {}
-        self._finish_reason = ""
-        self._usage: dict[str, Any] = {}
-
-    def take(self, event: dict[str, Any]) -> list[TextDelta]:
-        """The words of one chunk; the rest is kept for `finish`. Raises WireError for another shape."""
-        try:
-            self._usage = event.get("usage") or self._usage
-            words = []
-            for choice in event.get("choices") or ():
-                delta = choice.get("delta") or {}
-                if content := delta.get("content"):
-                    words.append(TextDelta(_string(content)))
-                for fragment in delta.get("tool_calls") or ():
-                    self._assemble(fragment)
-                self._finish_reason = _string(choice.get("finish_reason") or self._finish_reason)
-            return words
-        except (AttributeError, TypeError, ValueError) as error:
-            raise WireError(f"The language worker sent a chunk of another shape: {event!r:.200}") from error
-
-    def _assemble(self, fragment: dict[str, Any]) -> None:
-        call = self._calls.setdefault(int(fragment.get("index") or 0), _Fragments())
-        function = fragment.get("function") or {}
-        call.id = _string(fragment.get("id") or call.id)
-        call.name = _string(function.get("name") or call.name)
-        call.arguments += _string(function.get("arguments") or "")
-
-    def finish(self) -> list[ReplyPart]:
-        """Tool calls in order, then the usage. Raises WireError when the reply is not whole."""
-        if not self._finish_reason:
-            raise WireError("The language worker's reply ended without a finish_reason")
-        parts: list[ReplyPart] = []
-        for index, call in sorted(self._calls.items()):
-            if not call.name:
-                raise WireError("The language worker sent a tool call without a name")
-            parts.append(ToolCall(call.id or f"call_{index}", call.name, call.arguments or "{}"))
-        prompt, completion = (_count(self._usage, name) for name in ("prompt_tokens", "completion_tokens"))
-        return [*parts, Usage(prompt, completion, self._finish_reason)]
-
-
-def _string(value: object) -> str:
-    if not isinstance(value, str):
-        raise TypeError(f"got {type(value).__name__}, expected a string")
-    return value
-
-
-def _count(usage: object, name: str) -> int:
-    value = usage.get(name) if isinstance(usage, dict) else None
-    return int(value) if isinstance(value, int | float) and math.isfinite(value) else 0
-
-
-async def _refusal(response: httpx.Response) -> ParleyError:
-    """The error that an answer other than 200 stands for."""
-    body = b""
-    async with aclosing(response.aiter_bytes()) as chunks:  # type: ignore[type-var]
-        async for chunk in chunks:
-            body += chunk
-            if len(body) > MAX_ERROR:
-                break
-    try:
-        event = orjson.loads(body)
-    except orjson.JSONDecodeError:
-        event = body.decode("utf-8", "replace")[:200]
-    return _error_of(event, response.status_code)
-
-
-def _error_of(event: Any, status: int) -> ParleyError:
-    """OpenAI's {"error": {...}}, or vLLM's error object without the envelope, as an error of ours."""
-    inner = event.get("error", event) if isinstance(event, dict) else {"message": event}
-    fields = inner if isinstance(inner, dict) else {"message": inner}
-    message = f"The language worker answered: {fields.get('message') or status}"
-    code, param = fields.get("code"), fields.get("param")
-    if code == WorkerUnavailable.code:
-        return WorkerUnavailable(message)
-    if code == WorkerBusy.code or status in (429, 503):
-        return WorkerBusy(message)
-    if code == WireError.code:
-        return WireError(message)
-    # What the caller sent is at fault, not the worker; within a stream the error's type says so, not the status.
-    if status in (400, 413, 422) or (status == 500 and fields.get("type") == "invalid_request_error"):
-        return BadRequest(message, param=param if isinstance(param, str) else None)
-    return WorkerError(message)

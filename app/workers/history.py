@@ -1,0 +1,112 @@
+"""Chat histories in the order that strict servers and chat templates demand. Sans-I/O; knows no server and no model.
+
+Many templates raise on a system message in the middle, on two turns of one role in a row, or on a tool's result away
+from its call. A caller who interrupts, or a client that edits its conversation, produces all of them.
+
+The messages of a turn stay a prefix of the next turn's, wherever the conversation only grew by an answer and a new
+question: then the server finds the whole earlier prompt in its KV cache.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, Final
+
+from app.workers.base import Message
+
+NO_RESULT: Final = "no result yet"
+"""Stands for the result of a call that nobody has answered: servers refuse a call without one."""
+OPENING: Final = "Hello."
+"""Stands for a caller's first turn before an assistant's, where a template demands that the caller begins."""
+CUT_OFF: Final = "..."
+"""Stands for an assistant's turn that never came, between a tool's result and the caller's next words."""
+
+
+def normalised(messages: Iterable[Message], *, alternate: bool = False) -> list[Message]:
+    """One system message first, roles never twice in a row, each call followed by its results, in the calls' order.
+
+    With `alternate`, also a user's turn first, and user and assistant strictly in turns (calls and results count as
+    part of the assistant's turn). What is in order already comes back as it was.
+    """
+    system: list[str] = []
+    turns: list[Message] = []
+    results: dict[str, Message] = {}
+    for message in messages:
+        role = message.get("role")
+        if role in ("system", "developer"):
+            system.append(_text(message.get("content")))
+        elif role == "tool":
+            results.setdefault(str(message.get("tool_call_id")), message)
+        elif _says_something(message):
+            turns.append(message)
+    merged = _answered(_merged(turns), results)
+    if alternate:
+        merged = _alternating(merged)
+    head: list[Message] = [{"role": "system", "content": "\n".join(filter(None, system))}] if any(system) else []
+    return [*head, *merged]
+
+
+def without_oldest_turns(messages: Sequence[Message], count: int = 1) -> list[Message] | None:
+    """The messages without the first users' turns and all that answered them; None where no turn would be left."""
+    kept = 1 if messages and is_system(messages[0]) else 0
+    users = [index for index, message in enumerate(messages) if index >= kept and message.get("role") == "user"]
+    if count >= len(users):
+        return None
+    return [*messages[:kept], *messages[users[count] :]]
+
+
+def is_system(message: Message) -> bool:
+    """Whether a message holds instructions."""
+    return message.get("role") in ("system", "developer")
+
+
+def _says_something(message: Message) -> bool:
+    """False for an assistant's turn of which the caller heard nothing."""
+    return message.get("role") != "assistant" or bool(message.get("content") or message.get("tool_calls"))
+
+
+def _merged(turns: Iterable[Message]) -> list[Message]:
+    """Neighbours of one role as one message. Words after calls stay apart: the results come between them."""
+    merged: list[Message] = []
+    for turn in turns:
+        last = merged[-1] if merged else {}
+        if last.get("role") != turn.get("role") or last.get("tool_calls"):
+            merged.append(turn)
+            continue
+        texts = [text for text in (_text(last.get("content")), _text(turn.get("content"))) if text]
+        joined: dict[str, Any] = {**last, "content": "\n".join(texts) or None}
+        if calls := turn.get("tool_calls"):
+            joined["tool_calls"] = calls
+        merged[-1] = joined
+    return merged
+
+
+def _answered(turns: Iterable[Message], results: Mapping[str, Message]) -> list[Message]:
+    """Behind each turn with calls their results; results of calls that nobody made are left out."""
+    answered: list[Message] = []
+    for turn in turns:
+        answered.append(turn)
+        for call in turn.get("tool_calls") or ():
+            nothing = {"role": "tool", "tool_call_id": call["id"], "content": NO_RESULT}
+            answered.append(results.get(str(call["id"]), nothing))
+    return answered
+
+
+def _alternating(turns: Iterable[Message]) -> list[Message]:
+    """User first, and an assistant's words between a tool's result and the user's next turn."""
+    ordered: list[Message] = []
+    for turn in turns:
+        before = ordered[-1]["role"] if ordered else None
+        if before is None and turn["role"] == "assistant":
+            ordered.append({"role": "user", "content": OPENING})
+        elif before == "tool" and turn["role"] == "user":
+            ordered.append({"role": "assistant", "content": CUT_OFF})
+        ordered.append(turn)
+    return ordered
+
+
+def _text(content: Any) -> str:
+    """The words of a message's content: a string, or OpenAI's list of parts."""
+    if content is None or isinstance(content, str):
+        return content or ""
+    return "".join(part.get("text") or "" for part in content if isinstance(part, Mapping))
