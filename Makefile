@@ -22,6 +22,7 @@ check: $(VENV)/dev  ## format, lint, types, import rules
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+	$(BIN)/python -m app.licence_check
 
 bench: $(VENV)/bench  ## latency of whole turns, on this machine
 	$(BIN)/parley bench
