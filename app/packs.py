@@ -47,6 +47,12 @@ class RecognizerSettings:
     """No-speech probability above which an utterance is taken for silence or noise: empty text."""
     min_confidence: float = 0.0
     """Confidence below which words are taken for noise: empty text."""
+    hallucinations: tuple[str, ...] = ()
+    """Phrases that the model writes over silence, such as "thank you for watching": dropped where it is unsure."""
+    hallucination_confidence: float = 0.8
+    """Confidence times probability of speech from which the model is sure enough to keep them."""
+    max_compression: float = 2.4
+    """Bytes over zlib's bytes above which a text that never ended, or is unsure, is taken for a loop."""
     second_opinion: str = ""
     """`pocketsphinx`, or empty for none."""
     second_opinion_below: float = 0.0

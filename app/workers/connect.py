@@ -56,6 +56,9 @@ def load_recognizer(pack: Pack, engine: str, *, device: str = "auto", threads: i
         beam_size=settings.beam_size,
         no_speech_threshold=settings.no_speech_threshold,
         min_confidence=settings.min_confidence,
+        hallucinations=settings.hallucinations,
+        hallucination_confidence=settings.hallucination_confidence,
+        max_compression=settings.max_compression,
         language=pack.language,
         name=pack.name,
     )

@@ -1,28 +1,30 @@
-"""The Whisper recognizer: many callers' utterances over one model on a thread of its own. Knows no transport.
+"""The Whisper recognizer: many callers' utterances over one model. Knows no transport.
 
-Final decodes go before interim ones, and each utterance has at most one decode under way, so interim texts come as
-often as the load allows and never hold up an end of turn.
+Features are made on a few threads beside the event loop, and the windows of all callers share batches on the engine's
+own thread (`whisper_batch.py`). Finals go before interims, and each utterance has at most one decode under way, so that
+interim texts come as often as the load allows; one that the utterance's end overtakes is dropped.
 """
 
 from __future__ import annotations
 
 import asyncio
-import itertools
 import math
-import queue
-import threading
-from collections.abc import AsyncIterator, Callable
-from concurrent.futures import Future
+import os
+from collections.abc import AsyncIterator, Collection
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 
-from app.audio import BYTES_PER_SAMPLE, HEARING_RATE, Pcm16, seconds_of, to_waveform
+from app.audio import BYTES_PER_SAMPLE, HEARING_RATE, Pcm16, seconds_of
 from app.errors import WorkerBusy, WorkerError
-from app.workers.base import Health, Transcript
-from app.workers.whisper_decoder import Heard, WhisperDecoder, quiet_cut
+from app.workers.base import Health, Transcript, Word
+from app.workers.whisper_batch import CPU, CUDA, FINAL, INTERIM, Batches
+from app.workers.whisper_decoder import SILENCE, Heard, WhisperDecoder
+from app.workers.whisper_windows import Asked, Window
 
-FINAL, INTERIM = 0, 1
 INTERIM_SECONDS = 0.2  # of new audio before the next interim decode; a word takes about 0.3 s
 INTERIM_BYTES = int(INTERIM_SECONDS * HEARING_RATE) * BYTES_PER_SAMPLE
+FEATURE_THREADS = min(4, os.cpu_count() or 1)  # numpy lets go of the GIL for about half of the work: more gain nothing
 
 
 class WhisperRecognizer:
@@ -40,6 +42,9 @@ class WhisperRecognizer:
         beam_size: int = 1,
         no_speech_threshold: float = 0.6,
         min_confidence: float = 0.0,
+        hallucinations: Collection[str] = (),
+        hallucination_confidence: float = 0.8,
+        max_compression: float = 2.4,
         language: str = "",
         max_utterances: int = 64,
         name: str = "",
@@ -47,8 +52,9 @@ class WhisperRecognizer:
         """Loads the model; `name` is what `health` calls it. Raises PackError.
 
         `trained_short`: the encoder runs only as long as the utterance and `margin_seconds`, else 30 s. Text is empty
-        where the no-speech probability is above its threshold or the confidence below its own. `language`, BCP 47, is
-        for utterances that name none; where it is empty too, a multilingual model detects it.
+        where the no-speech probability is above its threshold, the confidence below its own, or the text one that
+        nobody said (`whisper_filter.py`). `language`, BCP 47, is for utterances that name none; where it is empty too,
+        a multilingual model detects it. `compute_type` is CTranslate2's: int8, float16, float32 and others.
         """
         self._decoder = WhisperDecoder(
             path,
@@ -60,15 +66,17 @@ class WhisperRecognizer:
             beam_size=beam_size,
             no_speech_threshold=no_speech_threshold,
             min_confidence=min_confidence,
+            hallucinations=hallucinations,
+            hallucination_confidence=hallucination_confidence,
+            max_compression=max_compression,
         )
         self._language = language
         self._slots = max_utterances
         self._open: set[WhisperRecognition] = set()
         self._name = name or Path(path).name
-        self._jobs: queue.PriorityQueue[tuple[int, int, Future[Transcript], Callable[[], Transcript]]]
-        self._jobs = queue.PriorityQueue()
-        self._order = itertools.count()
-        threading.Thread(target=self._work, name="whisper", daemon=True).start()
+        limits = CUDA if self._decoder.device == "cuda" else CPU
+        self._batches: Batches[Window, Heard] = Batches(self._decoder.hear, limits, lambda: len(self._open))
+        self._features = ThreadPoolExecutor(FEATURE_THREADS, thread_name_prefix="whisper-features")
 
     async def start(
         self,
@@ -82,56 +90,58 @@ class WhisperRecognizer:
         """Opens an utterance. Raises WorkerBusy, and BadRequest for a language that the model does not know."""
         if len(self._open) >= self._slots:
             raise WorkerBusy(f"{len(self._open)} utterances are open, the limit is {self._slots}")
-        self._decoder.check_language(language)
-        recognition = WhisperRecognition(self, self._decoder, language or self._language, prompt)
+        asked = self._decoder.asked(language or self._language, prompt, hot_words, word_times)
+        recognition = WhisperRecognition(self, asked)
         self._open.add(recognition)
         return recognition
 
     async def health(self) -> Health:
-        """Slots and device."""
+        """Slots, device, and how well callers share batches."""
+        batches = self._batches
         detail = {
             "slots": self._slots,
             "open": len(self._open),
             "device": self._decoder.device,
+            "compute_type": self._decoder.compute_type,
             "multilingual": self._decoder.multilingual,
+            "waiting": batches.waiting,
+            "batches": batches.batches,
+            "batch_size_mean": round(batches.windows / max(1, batches.batches), 2),
+            "batch_size_largest": batches.largest,
+            "dropped": batches.dropped,
         }
         return Health("recognizer", "whisper", self._name, detail)
 
-    def decode(self, priority: int, work: Callable[[], Transcript]) -> asyncio.Future[Transcript]:
-        """Queues `work` for the engine's thread; cancelling the result before its turn takes it out again."""
-        result: Future[Transcript] = Future()
-        self._jobs.put((priority, next(self._order), result, work))
-        return asyncio.wrap_future(result)
+    async def windows(self, audio: Pcm16, asked: Asked) -> list[Window]:
+        """The audio made ready, off the event loop."""
+        loop = asyncio.get_running_loop()
+        return await loop.run_in_executor(self._features, self._decoder.windows.of, audio, asked)
+
+    async def hear(self, window: Window, priority: int) -> Heard:
+        """The window's words, when its turn has come; cancelling this before then takes it out of the queue."""
+        return await self._batches.submit(window, priority) if window.frames else SILENCE
 
     def release(self, recognition: WhisperRecognition) -> None:
         """Frees the slot of an utterance that has ended."""
         self._open.discard(recognition)
 
-    def _work(self) -> None:
-        """The engine's thread."""
-        while True:
-            _, _, result, work = self._jobs.get()
-            if not result.set_running_or_notify_cancel():
-                continue
-            try:
-                result.set_result(work())
-            except BaseException as error:  # the thread serves everyone: it must outlive any one utterance
-                result.set_exception(error)
+    def close(self) -> None:
+        """Ends the threads, so that the model can be freed; utterances that wait fail with WorkerError."""
+        self._batches.close()
+        self._features.shutdown(wait=False)
 
 
 class WhisperRecognition:
     """One utterance."""
 
-    def __init__(self, recognizer: WhisperRecognizer, decoder: WhisperDecoder, language: str, prompt: str) -> None:
+    def __init__(self, recognizer: WhisperRecognizer, asked: Asked) -> None:
         self._recognizer = recognizer
-        self._decoder = decoder
-        self._language = language
-        self._prompt = prompt
+        self._asked = asked
         self._audio = bytearray()
         self._changed = asyncio.Event()
         self._ended = False
-        self._interim: asyncio.Future[Transcript] | None = None
-        self._settled: list[Heard] = []  # windows that later audio cannot change; touched by the engine's thread alone
+        self._interim: asyncio.Task[Transcript] | None = None
+        self._settled: list[Heard] = []  # windows that later audio cannot change, their words timed from its start
         self._settled_samples = 0
 
     def feed(self, frame: Pcm16) -> None:
@@ -148,7 +158,7 @@ class WhisperRecognition:
                 await self._changed.wait()
                 continue
             decoded = len(self._audio)
-            self._interim = self._submit(INTERIM)
+            self._interim = asyncio.create_task(self._hear(INTERIM))
             try:
                 transcript = await self._interim
             except asyncio.CancelledError:
@@ -165,7 +175,7 @@ class WhisperRecognition:
             raise WorkerError("the utterance has ended already")
         self._end()
         try:
-            return await self._submit(FINAL)
+            return await self._hear(FINAL)
         finally:
             self._recognizer.release(self)
 
@@ -180,20 +190,23 @@ class WhisperRecognition:
         if self._interim is not None:
             self._interim.cancel()
 
-    def _submit(self, priority: int) -> asyncio.Future[Transcript]:
+    async def _hear(self, priority: int) -> Transcript:
+        """Longer audio is cut into windows; whole ones are decoded once."""
         audio = bytes(self._audio)
-        return self._recognizer.decode(priority, lambda: self._hear(audio))
+        settled, samples = list(self._settled), self._settled_samples
+        windows = await self._recognizer.windows(audio[samples * BYTES_PER_SAMPLE :], self._asked)
+        if priority == INTERIM:
+            windows[-1] = replace(windows[-1], asked=replace(self._asked, word_times=False))
+        heard = await asyncio.gather(*[self._recognizer.hear(window, priority) for window in windows])
+        for window, one in zip(windows, heard, strict=True):
+            settled.append(replace(one, words=_later(one.words, samples / HEARING_RATE)))
+            samples += len(window.waveform)
+        self._settled, self._settled_samples = settled[:-1], samples - len(windows[-1].waveform)
+        return _transcript(settled, seconds_of(audio, HEARING_RATE), self._asked.language)
 
-    def _hear(self, audio: Pcm16) -> Transcript:
-        """Runs on the engine's thread. Longer audio is cut into windows; whole ones are decoded once."""
-        waveform = to_waveform(audio[: len(audio) - len(audio) % BYTES_PER_SAMPLE])
-        while len(waveform) - self._settled_samples > self._decoder.window_samples:
-            cut = quiet_cut(waveform[self._settled_samples :], self._decoder.window_samples)
-            window = waveform[self._settled_samples : self._settled_samples + cut]
-            self._settled.append(self._decoder.hear(window, self._language, self._prompt))
-            self._settled_samples += cut
-        last = self._decoder.hear(waveform[self._settled_samples :], self._language, self._prompt)
-        return _transcript([*self._settled, last], seconds_of(audio, HEARING_RATE), self._language)
+
+def _later(words: tuple[Word, ...], seconds: float) -> tuple[Word, ...]:
+    return tuple(replace(word, start_s=word.start_s + seconds, end_s=word.end_s + seconds) for word in words)
 
 
 def _transcript(windows: list[Heard], seconds: float, language: str) -> Transcript:
@@ -206,4 +219,5 @@ def _transcript(windows: list[Heard], seconds: float, language: str) -> Transcri
         no_speech_probability=min(window.no_speech_probability for window in windows),
         engine="whisper",
         language=language or next((window.language for window in windows if window.language), ""),
+        words=tuple(word for window in windows for word in window.words),
     )

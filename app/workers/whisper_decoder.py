@@ -1,34 +1,32 @@
-"""A CTranslate2 Whisper from samples to words, one window at a time, blocking. Knows no caller, slot or event loop.
+"""A CTranslate2 Whisper from windows to words, several at a time, blocking. Knows no caller, slot or event loop.
 
-Driven directly, since faster-whisper's `transcribe()` pads every window to 30 s and gives no no-speech gate of its own.
-Any Whisper folder works; only one that was trained on short windows may be given them.
+Driven directly, since faster-whisper's `transcribe()` takes one caller at a time, pads every window to 30 s and gives
+no no-speech gate of its own. Any Whisper folder works; only one that was trained on short windows may be given them.
 """
 
 from __future__ import annotations
 
+import contextlib
 import math
 import os
-from dataclasses import dataclass
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from app.audio import HEARING_RATE, Waveform
 from app.errors import BadRequest, PackError, WorkerError
+from app.workers.base import Word
+from app.workers.whisper_filter import is_hallucination, plain
+from app.workers.whisper_windows import Asked, Window, Windows
+from app.workers.whisper_words import aligned_words, has_alignment_heads, spread_words
 
-WINDOW_SECONDS = 30.0
-SHORT_WINDOW_SECONDS = 8.0  # the longest that a model trained on short windows is sure to have seen
-WINDOW_FRAMES = 3000  # mel frames of 10 ms: what a stock Whisper's encoder was trained on
-SHORTEST_SAMPLES = HEARING_RATE // 10  # less holds no word, and the STFT needs 400 samples
-CUT_FROM = 2 / 3  # of a window: it is cut at its quietest place after this
-QUIET_BLOCK = HEARING_RATE // 10
-SILENT_PEAK = 1e-4  # 80 dB below full scale: no microphone is that quiet, so nobody speaks
-PROMPT_TOKENS = 223  # half of Whisper's 448 positions, less one: openai/whisper decoding.py
 POSITIONS = 448
-TOKENS_PER_SECOND = 25  # more than anyone speaks, in any script; ends a decoder that repeats itself
-SPARE_TOKENS = 16
+CONTEXT_TOKENS = 223  # half of them, less one: openai/whisper decoding.py
+HOT_WORD_TOKENS = CONTEXT_TOKENS // 2  # the rest is for the prompt
 FILES = ("model.bin", "config.json", "tokenizer.json")
+LANGUAGE_NAMES = {"jv": "jw", "nb": "no", "fil": "tl"}  # BCP 47 -> Whisper, where they differ
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +41,11 @@ class Heard:
     no_speech_probability: float
     language: str = ""
     """That was given, or detected; empty where nothing was decoded."""
+    words: tuple[Word, ...] = ()
+    """Seconds from the window's start; only where they were asked for."""
+
+
+SILENCE = Heard("", 0, 0.0, 1.0)
 
 
 class WhisperDecoder:
@@ -60,11 +63,13 @@ class WhisperDecoder:
         beam_size: int,
         no_speech_threshold: float,
         min_confidence: float,
+        hallucinations: Collection[str],
+        hallucination_confidence: float,
+        max_compression: float,
     ) -> None:
         """Loads a local folder or, by hub name, a model of faster-whisper. Raises PackError, WorkerError."""
         import ctranslate2
         import tokenizers
-        from faster_whisper.feature_extractor import FeatureExtractor
 
         folder = _local_folder(path)
         try:
@@ -72,97 +77,145 @@ class WhisperDecoder:
                 str(folder), device=device, compute_type=compute_type, intra_threads=threads
             )
             self._text = tokenizers.Tokenizer.from_file(str(folder / "tokenizer.json"))
+            self._aligns = has_alignment_heads(folder)
         except Exception as error:  # tokenizers raises a bare Exception
             raise PackError(f"{folder} is not a CTranslate2 Whisper that can be loaded: {error}") from error
-        self._extractor = FeatureExtractor(feature_size=self._model.n_mels)
-        self._margin_frames = round(margin_seconds * 100) if trained_short else None
-        self.window_samples = int((SHORT_WINDOW_SECONDS if trained_short else WINDOW_SECONDS) * HEARING_RATE)
-        """Longest audio for one `hear`."""
+        self._trained_short = trained_short
+        self.windows = Windows(self._model.n_mels, round(margin_seconds * 100) if trained_short else None)
+        """What `hear` takes."""
         self._beam_size = beam_size
         self._no_speech_threshold = no_speech_threshold
         self._min_confidence = min_confidence
+        self._phrases = frozenset(plain(phrase) for phrase in hallucinations)
+        self._hallucination_confidence = hallucination_confidence
+        self._max_compression = max_compression
+        self._tokenizers: dict[str, Any] = {}
         self.multilingual: bool = self._model.is_multilingual
         self.device: str = self._model.device
+        self.compute_type: str = self._model.compute_type
 
-    def hear(self, waveform: Waveform, language: str, prompt: str) -> Heard:
-        """Words of at most a window; none where nobody speaks. `language` is BCP 47 or empty. Raises WorkerError."""
-        if len(waveform) < SHORTEST_SAMPLES or float(np.abs(waveform).max()) < SILENT_PEAK:
-            return Heard("", 0, 0.0, 1.0)
+    def asked(self, language: str, prompt: str, hot_words: str, word_times: bool) -> Asked:
+        """The request as the model takes it; `language` is BCP 47 or empty. Raises BadRequest.
+
+        Hot words stand before the earlier text, as in faster-whisper. A model trained on short windows is given
+        neither: the starter has never seen any, and loses the caller's words over them.
+        """
+        code = self._code(language)
+        words, before = hot_words.strip(), prompt.strip()
+        if self._trained_short or not (words or before):
+            return Asked(code, (), word_times)
+        tokenizer = self._tokenizer(code or "en")
+        context = tokenizer.encode(" " + words)[:HOT_WORD_TOKENS] if words else []
+        if before:
+            context += tokenizer.encode(" " + before)[-(CONTEXT_TOKENS - len(context)) :]
+        return Asked(code, (tokenizer.sot_prev, *context), word_times)
+
+    def hear(self, windows: Sequence[Window]) -> list[Heard]:
+        """Words of windows of one kind that have frames; none where nobody speaks. Raises WorkerError."""
         import ctranslate2
 
-        seconds = len(waveform) / HEARING_RATE
         try:
-            features = ctranslate2.StorageView.from_array(self._features(waveform))
-            tokenizer = self._tokenizer(features, language)
-            given = self._prompt(tokenizer, prompt)
-            longest = min(POSITIONS, len(given) + SPARE_TOKENS + round(TOKENS_PER_SECOND * seconds))
-            result = self._model.generate(
-                features,
-                [given],
+            features = np.stack([window.features for window in windows])  # [B, mels, T]
+            encoded = self._model.encode(ctranslate2.StorageView.from_array(features))  # [B, T / 2, D]
+            languages = self._languages(windows, encoded)
+            starts = [[*self._tokenizer(code).sot_sequence, self._tokenizer(code).no_timestamps] for code in languages]
+            prompts = [[*window.asked.context, *start] for window, start in zip(windows, starts, strict=True)]
+            given, longest = len(prompts[0]), windows[0].longest
+            # CTranslate2 stops at half of max_length, or at what the prompt leaves of it, whichever is less.
+            most = min(POSITIONS, max(2 * longest, longest + given))
+            results = self._model.generate(
+                encoded,
+                prompts,
                 beam_size=self._beam_size,
-                max_length=longest,
+                max_length=most,
                 return_scores=True,
                 return_no_speech_prob=True,
-            )[0]
+            )
+            heard = [
+                self._heard(result, language, min(most // 2, most - given))
+                for language, result in zip(languages, results, strict=True)
+            ]
+            if any(window.asked.word_times for window in windows):
+                heard = self._timed(windows, encoded, heard, [result.sequences_ids[0] for result in results])
         except (RuntimeError, ValueError) as error:  # what CTranslate2 raises
+            seconds = max(window.seconds for window in windows)
             raise WorkerError(f"the recognizer failed on {seconds:.1f} s of audio: {error}") from error
+        return heard
+
+    def _languages(self, windows: Sequence[Window], encoded: Any) -> list[str]:
+        """One code a window; detected for those that name none."""
+        codes = [window.asked.language for window in windows]
+        if not self.multilingual:
+            return ["en"] * len(codes)
+        if all(codes):
+            return codes
+        detected = [ranked[0][0].strip("<|>") for ranked in self._model.detect_language(encoded)]
+        return [code or found for code, found in zip(codes, detected, strict=True)]
+
+    def _heard(self, result: Any, language: str, longest: int) -> Heard:
         said = result.sequences_ids[0]
         # CTranslate2 divides the sum by the number of tokens that it wrote, the end not among them.
         log_probability = result.scores[0] * max(1, len(said))
         confidence = math.exp(log_probability / (len(said) + 1))
-        if result.no_speech_prob > self._no_speech_threshold or confidence < self._min_confidence:
+        text = str(self._tokenizer(language).decode(said)).strip()
+        if (
+            result.no_speech_prob > self._no_speech_threshold
+            or confidence < self._min_confidence
+            or is_hallucination(
+                text,
+                confidence * (1 - result.no_speech_prob),
+                ended=len(said) < longest,
+                phrases=self._phrases,
+                sure_from=self._hallucination_confidence,
+                most_compression=self._max_compression,
+            )
+        ):
             text = ""
-        else:
-            text = str(tokenizer.decode(said)).strip()
-        return Heard(text, len(said) + 1, log_probability, result.no_speech_prob, tokenizer.language_code)
+        return Heard(text, len(said) + 1, log_probability, result.no_speech_prob, language)
 
-    def check_language(self, language: str) -> None:
-        """Raises BadRequest for a language that this model cannot hear."""
-        code = _base(language)
-        if not code:
-            return
-        known = self.multilingual and self._text.token_to_id(f"<|{code}|>") is not None
-        if not known and code != "en":
-            served = "that language" if self.multilingual else "anything but English"
-            raise BadRequest(f"this recognizer does not hear {served}, got language {language!r}", param="language")
+    def _timed(
+        self, windows: Sequence[Window], encoded: Any, heard: Sequence[Heard], said: Sequence[Sequence[int]]
+    ) -> list[Heard]:
+        """The same with the words' times, where they are asked for."""
+        timed = list(heard)
+        wanted = [row for row, (window, one) in enumerate(zip(windows, heard, strict=True)) if one.text]
+        wanted = [row for row in wanted if windows[row].asked.word_times]
+        if not self._aligns:
+            for row in wanted:
+                sure = math.exp(heard[row].log_probability / heard[row].tokens)
+                timed[row] = replace(heard[row], words=spread_words(heard[row].text, sure, windows[row].waveform))
+            return timed
+        for language in {heard[row].language for row in wanted}:  # an alignment has one start for the whole batch
+            tokenizer = self._tokenizer(language)
+            texts = [[token for token in tokens if token < tokenizer.eot] for tokens in said]
+            lengths = [window.audio_frames for window in windows]
+            alignments = self._model.align(encoded, tokenizer.sot_sequence, texts, lengths)
+            for row in wanted:
+                if heard[row].language == language:
+                    words = aligned_words(alignments[row], texts[row], tokenizer, windows[row].waveform)
+                    timed[row] = replace(heard[row], words=words)
+        return timed
 
-    def _features(self, waveform: Waveform) -> np.ndarray[Any, np.dtype[np.float32]]:
-        """Log-mel [1, mels, frames]: as long as the audio and a margin, or 30 s. Behind the audio stand zeros."""
-        mel = self._extractor(waveform)[:, :WINDOW_FRAMES]
-        wanted = WINDOW_FRAMES if self._margin_frames is None else mel.shape[1] + self._margin_frames
-        wanted = min(WINDOW_FRAMES, wanted + wanted % 2)  # the encoder halves the frames
-        padded = np.pad(mel, ((0, 0), (0, wanted - mel.shape[1])))
-        return np.ascontiguousarray(padded[None], dtype=np.float32)
-
-    def _tokenizer(self, features: Any, language: str) -> Any:
-        """faster-whisper's tokenizer for the language; detected from the audio where none is given."""
+    def _tokenizer(self, code: str) -> Any:
+        """faster-whisper's tokenizer for a language."""
         from faster_whisper.tokenizer import Tokenizer
 
-        code = _base(language)
-        if self.multilingual and not code:
-            detected, _ = self._model.detect_language(features)[0][0]
-            code = detected.strip("<|>")
-        return Tokenizer(self._text, self.multilingual, task="transcribe", language=code or "en")
+        if code not in self._tokenizers:
+            self._tokenizers[code] = Tokenizer(self._text, self.multilingual, task="transcribe", language=code)
+        return self._tokenizers[code]
 
-    def _prompt(self, tokenizer: Any, prompt: str) -> list[int]:
-        """Ids up to <|notimestamps|>. Words to expect come first, but a model of short windows has never seen any."""
-        start = [*tokenizer.sot_sequence, tokenizer.no_timestamps]
-        if not prompt.strip() or self._margin_frames is not None:
-            return start
-        return [tokenizer.sot_prev, *tokenizer.encode(" " + prompt.strip())[-PROMPT_TOKENS:], *start]
-
-
-def quiet_cut(waveform: Waveform, window_samples: int) -> int:
-    """Where to cut more than a window: the sample amid the quietest tenth of a second of its last third."""
-    first = int(CUT_FROM * window_samples)
-    last = first + (window_samples - first) // QUIET_BLOCK * QUIET_BLOCK
-    blocks = waveform[first:last].reshape(-1, QUIET_BLOCK)
-    return first + int(np.argmin((blocks**2).mean(axis=1))) * QUIET_BLOCK + QUIET_BLOCK // 2
-
-
-def _base(language: str) -> str:
-    """`en` of `en-US`."""
-    return language.split("-")[0].split("_")[0].lower()
+    def _code(self, language: str) -> str:
+        """Whisper's code for a BCP 47 tag: `en` for `en-US`. Raises BadRequest for one that the model cannot hear."""
+        code = language.split("-")[0].split("_")[0].lower()
+        code = LANGUAGE_NAMES.get(code, code)
+        if not code or code == "en":
+            return code
+        if self.multilingual and self._text.token_to_id(f"<|{code}|>") is not None:
+            with contextlib.suppress(ValueError):  # a token of another kind, such as <|translate|>
+                self._tokenizer(code)
+                return code
+        served = "that language" if self.multilingual else "anything but English"
+        raise BadRequest(f"this recognizer does not hear {served}, got language {language!r}", param="language")
 
 
 def _local_folder(path: str) -> Path:
