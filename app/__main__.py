@@ -10,12 +10,13 @@ import logging
 import os
 import signal
 import sys
-from collections.abc import Sequence
+import tempfile
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 from fastapi import FastAPI
 
-from app import config, models, supervisor, talk, tracing
+from app import config, listen, metrics, models, supervisor, talk, tracing
 from app.access import Access
 from app.bench import command as bench
 from app.config import Settings
@@ -55,6 +56,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         _log_to_stderr(args.command, settings.log_level)
         if args.command == "serve":
             return asyncio.run(_serve(settings))
+        if args.command == "gateway" and settings.workers > 1:
+            return asyncio.run(_gateways_alone(settings))
         supervisor.leave_with_parent()
         _run_process(args.command, settings)
     except ParleyError as error:
@@ -81,11 +84,7 @@ async def _serve(settings: Settings) -> int:
         arguments = [stage, *config.arguments_of(worker)]
         environment = dict.fromkeys(config.secrets_of(settings), "")
         children.append(supervisor.Child(stage, arguments, f"{urls[stage]}/health", environment))
-    gateway = dataclasses.replace(settings, port=port, **urls)
-    local = "127.0.0.1" if settings.host in ("0.0.0.0", "", "::") else settings.host
-    here = f"{settings.scheme}://{f'[{local}]' if ':' in local else local}:{port}"
-    arguments = ["gateway", *config.arguments_of(gateway)]
-    children.append(supervisor.Child("gateway", arguments, f"{here}/health", config.secrets_of(settings)))
+    here = settings.url_at(port)
 
     def ready() -> None:
         print(
@@ -97,36 +96,53 @@ async def _serve(settings: Settings) -> int:
             flush=True,
         )
 
+    with _gateways(dataclasses.replace(settings, port=port, **urls)) as gateways:
+        await _supervise([*children, *gateways], ready)
+    return 0
+
+
+async def _gateways_alone(settings: Settings) -> int:
+    port = settings.port or supervisor.free_port()
+    supervisor.check_port(settings.host, port)
+    with _gateways(dataclasses.replace(settings, port=port)) as gateways:
+        await _supervise(gateways, lambda: print(f"Parley's gateway is ready at {settings.url_at(port)}", flush=True))
+    return 0
+
+
+@contextlib.contextmanager
+def _gateways(settings: Settings) -> Iterator[list[supervisor.Child]]:
+    """As many gateway processes as the settings say; several share the port, and a folder for their metrics."""
+    arguments = ["gateway", *config.arguments_of(dataclasses.replace(settings, workers=1))]
+    secrets = config.secrets_of(settings)
+    if settings.workers == 1:
+        yield [supervisor.Child("gateway", arguments, f"{settings.url_at(settings.port)}/health", secrets)]
+        return
+    with tempfile.TemporaryDirectory(prefix="parley-metrics-") as folder:
+        children = []
+        for number in range(settings.workers):
+            own_port = supervisor.free_port()
+            environment = {**secrets, listen.OWN_PORT: str(own_port), metrics.SHARED_FOLDER: folder}
+            health = f"{settings.scheme}://127.0.0.1:{own_port}/health"
+            children.append(supervisor.Child(f"gateway {number + 1}", arguments, health, environment))
+        yield children
+
+
+async def _supervise(children: Sequence[supervisor.Child], ready: Callable[[], None]) -> None:
     running = asyncio.create_task(supervisor.supervise(children, ready))
     loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, running.cancel)
     with contextlib.suppress(asyncio.CancelledError):
         await running
-    return 0
 
 
 def _run_process(command: str, settings: Settings) -> None:
-    import uvicorn
-
     if settings.otel_endpoint:
         tracing.start(settings.otel_endpoint, command)
     access = Access(settings.api_keys, settings.hosts, settings.origins)
     pack = find_pack(Path(settings.packs), settings.pack)
     app = _gateway(settings, pack, access) if command == "gateway" else _worker(command, settings, pack, access)
-    uvicorn.run(
-        app,
-        host=settings.host,
-        port=settings.port,
-        log_config=None,
-        access_log=False,
-        ws="websockets-sansio",
-        ws_max_size=16 * 1024 * 1024,  # a 15 MiB append fits; a larger frame is closed with 1009
-        ws_per_message_deflate=False,  # base64 audio costs CPU and hardly shrinks
-        ssl_certfile=settings.tls_cert or None,
-        ssl_keyfile=settings.tls_key or None,
-        timeout_graceful_shutdown=3,
-    )
+    listen.run(app, settings.host, settings.port, tls_cert=settings.tls_cert, tls_key=settings.tls_key)
 
 
 def _gateway(settings: Settings, pack: Pack, access: Access) -> FastAPI:

@@ -54,6 +54,8 @@ class Settings:
     """PEM private key of the certificate."""
     device: str = "auto"
     """Where engines run: auto, cpu or cuda."""
+    workers: int = 1
+    """Gateway processes that share the port; each carries dozens of callers on one core."""
     threads: int = 1
     """CPU threads of each engine."""
     log_level: str = "info"
@@ -64,6 +66,8 @@ class Settings:
     def __post_init__(self) -> None:
         if not 0 <= self.port <= 65535:
             raise SettingsError(f"port must be 0 to 65535, got {self.port}")
+        if self.workers < 1:
+            raise SettingsError(f"workers must be at least 1, got {self.workers}")
         if self.threads < 1:
             raise SettingsError(f"threads must be at least 1, got {self.threads}")
         if bool(self.tls_cert) != bool(self.tls_key):
@@ -94,6 +98,11 @@ class Settings:
     def scheme(self) -> str:
         """http or https."""
         return "https" if self.tls_cert else "http"
+
+    def url_at(self, port: int) -> str:
+        """Where the service is reached from this machine."""
+        host = "127.0.0.1" if self.host in ("0.0.0.0", "", "::") else self.host
+        return f"{self.scheme}://{f'[{host}]' if ':' in host else host}:{port}"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

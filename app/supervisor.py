@@ -18,9 +18,11 @@ import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import httpx
 
+from app import metrics
 from app.errors import SettingsError, WorkerUnavailable
 
 log = logging.getLogger("parley.supervisor")
@@ -116,6 +118,8 @@ async def _keep(child: Child, healthy: asyncio.Future[None]) -> None:
             watching.cancel()
             await asyncio.gather(watching, return_exceptions=True)
         _kill_group(child, signal.SIGKILL)  # what it left behind
+        if folder := child.environment.get(metrics.SHARED_FOLDER):
+            metrics.forget(child.process.pid, Path(folder))
         if not healthy.done():
             raise WorkerUnavailable(f"{child.name} ended with {_reason(code)} before it was ready; see its log above")
         if time.monotonic() - started > STEADY_SECONDS:

@@ -29,6 +29,7 @@ def test_the_command_line_comes_before_the_environment_before_the_default() -> N
         ("--host 192.0.2.1", "without an API key"),
         ("--port 70000", "port must be 0 to 65535"),
         ("--threads 0", "threads must be at least 1"),
+        ("--workers 0", "workers must be at least 1"),
         ("--tls-cert a.pem", "belong together"),
         ("--tls-cert a.pem --tls-key b.pem", "there is no file a.pem"),
         ("--log-level loud", "log-level must be"),
