@@ -33,15 +33,17 @@ class CTranslate2Chat:
         threads: int = 1,
         context_tokens: int = 1024,
         max_tokens: int = 256,
-        max_replies: int = 4,
+        at_once: int = 4,
+        max_replies: int = 64,
         name: str = "",
     ) -> None:
-        """Loads the model; `threads` is per reply. Raises PackError where the folder is not such a model."""
+        """Loads the model; `at_once` replies are written side by side with `threads` each, the others up
+        to `max_replies` wait for their turn. Raises PackError where the folder is not such a model."""
         path = Path(path)
         for file in FILES:
             if not (path / file).is_file():
                 raise PackError(f"{path} is no chat model: it has no {file}")
-        self._model = TextGenerator(path, device=device, compute_type=compute_type, threads=threads, slots=max_replies)
+        self._model = TextGenerator(path, device=device, compute_type=compute_type, threads=threads, slots=at_once)
         special = [token.content for token in self._model.tokenizer.get_added_tokens_decoder().values()]
         self._template = ChatTemplate(path / "chat_template.jinja", special, self._model.bos_token)
         self._call_token = OPEN if self._model.tokenizer.token_to_id(OPEN) is not None else ""
@@ -65,7 +67,7 @@ class CTranslate2Chat:
         A call of a tool that was not declared is not passed on: the reply is written again without calls.
         """
         if self._model.open >= self._max_replies:
-            raise WorkerBusy(f"{self._model.open} replies are being written, the limit is {self._max_replies}")
+            raise WorkerBusy(f"{self._model.open} replies are open, the limit is {self._max_replies}")
         names = [str(tool["function"]["name"]) for tool in request.tools]
         forced = _forced_names(request.tool_choice, names)
         tools = () if request.tool_choice == "none" else tuple(request.tools)

@@ -160,16 +160,22 @@ class Generation:
     async def __aiter__(self) -> AsyncIterator[str | None]:
         ends = {self._model.tokenizer.token_to_id(token) for token in self._model.ends}
         while True:
-            item = await self._queue.get()
+            text, item = "", await self._queue.get()
+            # Tokens that came while nobody looked are one piece: on a busy machine, passing on costs more than writing.
+            while isinstance(item, int):
+                if item not in ends:
+                    self.tokens += 1
+                    text += self._decoded(item) or ""
+                if self._queue.empty():
+                    break
+                item = self._queue.get_nowait()
+            if text:
+                yield text
             if isinstance(item, Exception):
                 raise WorkerError(f"the language model failed: {item}") from item
             if item is None:
                 yield None
                 return
-            if item not in ends:
-                self.tokens += 1
-                if piece := self._decoded(item):
-                    yield piece
 
     def _decoded(self, token: int) -> str | None:
         """The text that is certain now; None while a character is not complete."""
@@ -189,6 +195,8 @@ class Generation:
             return stop.is_set()
 
         last: Exception | None = None
+        if stop.is_set():  # left before its turn came
+            return
         try:
             written = self._model.run(self._prompt, self._fixed, self._sampling, step)
             if len(written) >= self._sampling.max_tokens and written[-1] not in self._model.ends:

@@ -8,19 +8,21 @@ from __future__ import annotations
 
 import asyncio
 import json
+import time
 import zlib
 from collections.abc import AsyncIterator, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from app.audio import Waveform, to_pcm16
+from app.audio import Waveform, seconds_of, to_pcm16
 from app.errors import BadRequest, PackError, UnknownModel, WorkerBusy, WorkerError
 from app.pronounce import PHONES, read_pronouncer
 from app.workers.base import Health, SpeechChunk
+from app.workers.due import DueQueue
 from app.workers.frames import frame_positions
 from app.workers.phrases import UNFINISHED, Phrase, phrases
 from app.workers.vocoder import HOP, RATE, Vocoder
@@ -42,7 +44,7 @@ class OnnxVoice:
     """The synthesizer of a pack's voice folder; satisfies `Synthesizer`."""
 
     def __init__(
-        self, path: Path, *, names: Sequence[str] = (), model: str = "", threads: int = 1, max_replies: int = 32
+        self, path: Path, *, names: Sequence[str] = (), model: str = "", threads: int = 1, max_replies: int = 64
     ) -> None:
         """Loads the folder. `threads` pieces are made at once. Raises PackError for a folder that is no voice."""
         self._path = path
@@ -56,7 +58,7 @@ class OnnxVoice:
         self._replies = 0
         self._pronouncer = read_pronouncer(path)
         self._encoder, self._decoder = _session(path / "encoder.onnx"), _session(path / "decoder.onnx")
-        self._pool = ThreadPoolExecutor(max_workers=max(1, threads), thread_name_prefix="voice")
+        self._pieces_due: DueQueue[SpeechChunk | None] = DueQueue(max(1, threads), "voice")
         self._warm_up()
 
     @property
@@ -77,10 +79,12 @@ class OnnxVoice:
             raise WorkerBusy(f"all {self._max_replies} replies of the voice are in use")
         self._replies += 1
         try:
-            loop = asyncio.get_running_loop()
             pieces = self._pieces(text, speed)
+            # A first piece is due now, since its listener waits; a later one when those before it will have been heard.
+            due = time.monotonic()
             # One piece a step: nothing runs ahead of the listener, so closing this iterator ends the work.
-            while (piece := await loop.run_in_executor(self._pool, _next, pieces)) is not None:
+            while (piece := await self._next(pieces, due)) is not None:
+                due = max(due, time.monotonic()) + seconds_of(piece.pcm, self._sample_rate)
                 yield piece
         finally:
             self._replies -= 1
@@ -94,6 +98,9 @@ class OnnxVoice:
             "max_replies": self._max_replies,
         }
         return Health(stage="synthesizer", engine="onnx", model=self._model, detail=detail)
+
+    def _next(self, pieces: Iterator[SpeechChunk], due: float) -> asyncio.Future[SpeechChunk | None]:
+        return asyncio.wrap_future(self._pieces_due.submit(due, partial(next, pieces, None)))
 
     def _pieces(self, text: str, speed: float) -> Iterator[SpeechChunk]:
         vocoder = Vocoder(seed=zlib.crc32(text.encode()))
@@ -163,10 +170,6 @@ def _limited(samples: Waveform) -> Waveform:
     room = 1.0 - LOUD
     bent = np.sign(samples) * (LOUD + room * np.tanh(np.maximum(over, 0) / room))
     return np.where(over > 0, bent, samples).astype(np.float32)
-
-
-def _next(pieces: Iterator[SpeechChunk]) -> SpeechChunk | None:
-    return next(pieces, None)
 
 
 def _run(session: Any, inputs: dict[str, NDArray[Any]]) -> list[NDArray[Any]]:

@@ -202,6 +202,21 @@ async def test_more_replies_than_slots_are_refused(chat: CTranslate2Chat, tools:
         await reply.aclose()  # type: ignore[attr-defined]
 
 
+async def test_replies_beyond_those_written_at_once_wait_their_turn(pack: Pack, tools: list[Tool]) -> None:
+    chat = CTranslate2Chat(pack.language_folder, device="cpu", context_tokens=768, at_once=1)
+    first, left = (chat.reply(ChatRequest(user("tell me a story"), tools=tools)) for _ in range(2))
+    await anext(first)
+    waiting = asyncio.ensure_future(anext(left))
+    await asyncio.sleep(0)
+    waiting.cancel()
+    await asyncio.gather(waiting, return_exceptions=True)
+    questions = ["hello", "what can you do", "who are you"]
+    together = await asyncio.gather(*(parts_of(chat, user(question), tools=tools) for question in questions))
+    assert all(text_of(parts) for parts in together)
+    assert [part async for part in first]
+    chat.close()
+
+
 async def test_replies_side_by_side_do_not_mix(chat: CTranslate2Chat, tools: list[Tool]) -> None:
     questions = ["tell me a story", "what can you do"]
     alone = [text_of(await parts_of(chat, user(question), tools=tools)) for question in questions]
