@@ -105,7 +105,12 @@ class Vocoder:
 
 def filter_of(cepstra: NDArray[Any]) -> NDArray[np.complex64]:
     """Causal cepstra [T, K] to minimum-phase frequency responses [T, FFT // 2 + 1]."""
-    return np.exp(np.fft.rfft(cepstra, FFT)).astype(np.complex64)
+    log = np.fft.rfft(cepstra, FFT)
+    # By its parts: numpy's complex exponential takes three times as long, a fifth of the voice's work.
+    response = np.empty(log.shape, np.complex64)
+    size = np.exp(log.real)
+    response.real, response.imag = size * np.cos(log.imag), size * np.sin(log.imag)
+    return response
 
 
 def _silence(cepstra: Floats) -> Floats:
