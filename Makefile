@@ -7,15 +7,20 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet -c constraints.txt
 PACK := models/packs/en-starter
 
-.PHONY: serve test check install bench starter starter-recognizer starter-language starter-voice starter-card clean
+.PHONY: serve test test-vllm vllm check install bench starter starter-recognizer starter-language starter-voice starter-card clean
 
 serve: $(VENV)/base  ## install what the service needs and start it
 	$(BIN)/parley serve --host $(HOST) --port $(PORT)
 
 install: $(VENV)/dev  ## everything: service, training, development
 
-test: $(VENV)/dev  ## all tests
+test: $(VENV)/dev  ## all tests but those of engines with environments of their own
 	$(BIN)/python -m pytest
+
+test-vllm: $(VENV)/dev $(VENV)-vllm/ready  ## the real vLLM server
+	$(BIN)/python -m pytest tests/engines -k vllm
+
+vllm: $(VENV)-vllm/ready  ## vLLM for a CPU, in an environment of its own
 
 check: $(VENV)/dev  ## format, lint, types, import rules
 	$(BIN)/ruff format --check .
@@ -64,5 +69,12 @@ $(VENV)/dev: $(VENV)/base
 	$(PIP) -e '.[train,dev]'
 	@touch $@
 
+$(VENV)-vllm/ready: $(VENV)/python constraints-vllm.txt
+	@echo "Installing vLLM for a CPU into $(VENV)-vllm (a few minutes) ..."
+	$(PYTHON) -m venv $(VENV)-vllm
+	$(VENV)-vllm/bin/python -m pip --disable-pip-version-check install --quiet -c constraints-vllm.txt torch
+	$(VENV)-vllm/bin/python -m pip --disable-pip-version-check install --quiet --no-deps -r constraints-vllm.txt
+	@touch $@
+
 clean:
-	rm -rf $(VENV) build *.egg-info .mypy_cache .ruff_cache .pytest_cache .import_linter_cache
+	rm -rf $(VENV) $(VENV)-vllm build *.egg-info .mypy_cache .ruff_cache .pytest_cache .import_linter_cache

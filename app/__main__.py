@@ -8,6 +8,7 @@ import contextlib
 import dataclasses
 import logging
 import os
+import shlex
 import signal
 import sys
 import tempfile
@@ -75,7 +76,8 @@ async def _serve(settings: Settings) -> int:
     urls = {stage: getattr(settings, stage) for stage in STAGES}
     children = []
     for stage in STAGES:
-        if urls[stage].startswith(("http://", "https://")):
+        on_vllm = stage == "language" and settings.engine == "vllm"
+        if urls[stage].startswith(("http://", "https://")) and not on_vllm:
             continue
         worker = dataclasses.replace(
             settings, host="127.0.0.1", port=supervisor.free_port(), api_key="", tls_cert="", tls_key=""
@@ -83,7 +85,10 @@ async def _serve(settings: Settings) -> int:
         urls[stage] = f"http://127.0.0.1:{worker.port}"
         arguments = [stage, *config.arguments_of(worker)]
         environment = dict.fromkeys(config.secrets_of(settings), "")
-        children.append(supervisor.Child(stage, arguments, f"{urls[stage]}/health", environment))
+        if on_vllm:  # it may join a server that asks for a key
+            environment["PARLEY_LANGUAGE_KEY"] = settings.language_key
+        limit = supervisor.VLLM_START_SECONDS if on_vllm else supervisor.START_SECONDS
+        children.append(supervisor.Child(stage, arguments, f"{urls[stage]}/health", environment, start_seconds=limit))
     here = settings.url_at(port)
 
     def ready() -> None:
@@ -169,6 +174,16 @@ def _worker(command: str, settings: Settings, pack: Pack, access: Access) -> Fas
             pack, settings.recognizer, device=settings.device, threads=settings.threads
         )
         return server.recognizer_app(recognizer, access=access, model=pack.name)
+    if command == "language" and settings.engine == "vllm":
+        vllm = connect.load_vllm(
+            pack,
+            Path(settings.packs),
+            python=settings.vllm_python or str(config.REPOSITORY / ".venv-vllm" / "bin" / "python"),
+            arguments=shlex.split(settings.vllm_arguments),
+            url=settings.language,
+            api_key=settings.language_key,
+        )
+        return server.language_app(vllm, access=access, model=pack.name)
     if command == "language":
         language = connect.load_language(pack, device=settings.device, threads=settings.threads)
         return server.language_app(language, access=access, model=pack.name)

@@ -38,6 +38,12 @@ class Settings:
     """Model name to ask that server for; empty: the pack's name."""
     language_key: str = ""
     """API key of that server."""
+    engine: str = ""
+    """Engine of the language worker: vllm, or empty for the pack's model, embedded."""
+    vllm_python: str = ""
+    """Python interpreter of the environment that vLLM is installed in; empty: that of `make vllm`."""
+    vllm_arguments: str = ""
+    """More arguments of vLLM's server, as on a command line."""
     synthesizer: str = ""
     """URLs of synthesizer workers, separated by commas; empty: the pack's voice, embedded."""
     api_key: str = ""
@@ -77,6 +83,8 @@ class Settings:
                 raise SettingsError(f"there is no file {name}")
         if self.log_level not in ("debug", "info", "warning", "error"):
             raise SettingsError(f"log-level must be debug, info, warning or error, got {self.log_level!r}")
+        if self.engine not in ("", "vllm"):
+            raise SettingsError(f"engine must be vllm or empty, got {self.engine!r}")
         check_bind(self.host, self.api_keys)
 
     @property
@@ -145,7 +153,8 @@ def arguments_of(settings: Settings) -> list[str]:
     line = []
     for field in fields(Settings):
         if field.name not in _SECRETS and getattr(settings, field.name) != field.default:
-            line += [f"--{field.name.replace('_', '-')}", str(getattr(settings, field.name))]
+            # In one piece: a value that begins with a dash would be taken for the next option.
+            line.append(f"--{field.name.replace('_', '-')}={getattr(settings, field.name)}")
     return line
 
 

@@ -75,6 +75,14 @@ class LanguageSettings:
     """Longest reply."""
     context_tokens: int = 1024
     """Prompt and reply together; older turns are left out beyond it."""
+    base: str = ""
+    """The model on vLLM: a Hugging Face folder, relative to the pack or anywhere, or a hub name. Empty: embedded only."""
+    base_hash: str = ""
+    """SHA-256 of the base, as `workers/base_hash.py` defines it; empty: that of the folder as it lies there."""
+    adapter: str = ""
+    """Folder of a PEFT LoRA of that base within the pack; empty: the base as it is."""
+    tool_parser: str = ""
+    """vLLM's parser of the form in which the base writes tool calls, for instance hermes; empty: it calls none."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,6 +130,11 @@ class Pack:
     clauses: ClauseSettings = field(default_factory=ClauseSettings)
 
     @property
+    def reference(self) -> str:
+        """NAME@VERSION: these very weights, whatever version is current."""
+        return f"{self.name}@{self.version}"
+
+    @property
     def recognizer_folder(self) -> Path:
         """Where the CTranslate2 Whisper lies."""
         return self.folder / self.recognizer.path
@@ -130,6 +143,11 @@ class Pack:
     def language_folder(self) -> Path:
         """Where the CTranslate2 generator lies."""
         return self.folder / self.language_model.path
+
+    @property
+    def adapter_folder(self) -> Path | None:
+        """Where the LoRA of the language model lies."""
+        return self.folder / self.language_model.adapter if self.language_model.adapter else None
 
     @property
     def voice_folder(self) -> Path:
@@ -169,7 +187,7 @@ def read_pack(folder: Path) -> Pack:
         name, kind = _SECTIONS[table]
         sections[name] = _fill(kind, values, f"{manifest}: [{table}]")
     pack: Pack = _fill(Pack, {"folder": folder, **head, **sections}, f"{manifest}: [pack]")
-    for path in (pack.recognizer_folder, pack.language_folder, pack.voice_folder):
+    for path in (pack.recognizer_folder, pack.language_folder, pack.voice_folder, pack.adapter_folder or folder):
         if not path.resolve().is_relative_to(folder.resolve()):
             raise PackError(f"{manifest}: {path} lies outside of the pack")
     for path in folder.rglob("*"):

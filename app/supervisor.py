@@ -30,7 +30,8 @@ log = logging.getLogger("parley.supervisor")
 FIRST_BACKOFF_SECONDS = 0.5
 LONGEST_BACKOFF_SECONDS = 30.0
 STEADY_SECONDS = 60.0  # a process that lived this long starts again without extra waiting
-START_SECONDS = 120.0  # until a process must be healthy; loading a large model from disk takes most of it
+START_SECONDS = 120.0  # until a process must be healthy; loading a model from disk takes most of it
+VLLM_START_SECONDS = 1800.0  # vLLM compiles kernels and reads tens of gigabytes
 CHECK_SECONDS = 10.0  # between health checks of a healthy process
 FAILED_CHECKS = 3  # in a row, before a process that hangs is killed
 STOP_SECONDS = 5.0  # to end by itself after SIGTERM
@@ -46,6 +47,7 @@ class Child:
     """Of `python -m app`."""
     health_url: str
     environment: Mapping[str, str] = field(default_factory=dict)
+    start_seconds: float = START_SECONDS
     process: asyncio.subprocess.Process | None = None
 
 
@@ -144,7 +146,7 @@ async def _start(child: Child) -> None:
 
 async def _watch(child: Child, healthy: asyncio.Future[None]) -> None:
     """Waits for the first good health check, then checks on; kills a process that hangs."""
-    deadline = time.monotonic() + START_SECONDS
+    deadline = time.monotonic() + child.start_seconds
     # The certificate names a public host; this check goes to loopback and asks only whether somebody is there.
     no_verify = ssl.create_default_context()
     no_verify.check_hostname = False
@@ -152,7 +154,7 @@ async def _watch(child: Child, healthy: asyncio.Future[None]) -> None:
     async with httpx.AsyncClient(timeout=5.0, trust_env=False, verify=no_verify) as client:
         while not await _is_well(client, child.health_url):
             if time.monotonic() > deadline:
-                log.error("%s was not ready within %.0f s; killing it", child.name, START_SECONDS)
+                log.error("%s was not ready within %.0f s; killing it", child.name, child.start_seconds)
                 _kill_group(child, signal.SIGKILL)
                 return
             await asyncio.sleep(0.1)

@@ -19,8 +19,10 @@ LOAD_SECONDS: Final = 120.0  # an adapter of a large model is read from disk and
 RANKS: Final = (8, 16, 32, 64, 128, 256, 320, 512)  # that vLLM accepts as --max-lora-rank (vllm/config/lora.py, 0.32)
 
 
-def check_base(folder: Path, base_sha256: str) -> None:
-    """Raises PackError where the adapter in a folder does not say that it was trained on this base."""
+def check_adapter(folder: Path, base_sha256: str) -> None:
+    """Raises PackError for an adapter that was not trained on this base, or whose weights are no safetensors."""
+    if not (folder / "adapter_model.safetensors").is_file():  # vLLM takes pickles too, and loading one can run code
+        raise PackError(f"adapter {folder} has no adapter_model.safetensors")
     trained_on = _read(folder / BASE_FILE).get("base_sha256")
     if not base_sha256:
         raise PackError(f"adapter {folder} needs base {trained_on}, but the hash of the served base is not known")
@@ -58,7 +60,7 @@ class Adapters:
 
     def load(self, name: str, folder: Path, base_sha256: str) -> None:
         """Loads an adapter under a name. Raises PackError for one of another base, WorkerError as the server does."""
-        check_base(folder, base_sha256)
+        check_adapter(folder, base_sha256)
         self._ask("POST", "/v1/load_lora_adapter", {"lora_name": name, "lora_path": str(folder.resolve())})
 
     def unload(self, name: str) -> None:

@@ -5,6 +5,9 @@ Engines are imported inside the function that needs them, since each brings its 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from pathlib import Path
+
 from app.errors import SettingsError
 from app.packs import Pack
 from app.workers.base import LanguageModel, Recognizer, Synthesizer
@@ -83,6 +86,17 @@ def load_language(pack: Pack, *, device: str = "auto", threads: int = 1) -> Lang
         context_tokens=settings.context_tokens,
         max_tokens=settings.max_tokens,
         name=pack.name,
+    )
+
+
+def load_vllm(
+    pack: Pack, packs: Path, *, python: str = "", arguments: Sequence[str] = (), url: str = "", api_key: str = ""
+) -> LanguageModel:
+    """The pack's base and all packs' adapters on vLLM: started with `python`, or joined at `url`."""
+    from app.workers.vllm import VllmLanguage
+
+    return VllmLanguage(
+        pack, packs, python=python, arguments=arguments, url=_http(url)[0] if url else "", api_key=api_key
     )
 
 

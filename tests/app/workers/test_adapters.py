@@ -15,43 +15,47 @@ import pytest
 from fastapi import FastAPI
 
 from app.errors import PackError, WorkerError, WorkerUnavailable
-from app.workers.adapters import Adapters, check_base, rank_of
+from app.workers.adapters import Adapters, check_adapter, rank_of
 
 
 def adapter(folder: Path, *, base: object = "aa", rank: object = 8) -> Path:
     folder.mkdir(exist_ok=True)
+    (folder / "adapter_model.safetensors").touch()
     (folder / "parley_base.json").write_text(json.dumps({"base_sha256": base}))
     (folder / "adapter_config.json").write_text(json.dumps({"r": rank}))
     return folder
 
 
 def test_an_adapter_of_this_base_is_accepted(tmp_path: Path) -> None:
-    check_base(adapter(tmp_path), "aa")
+    check_adapter(adapter(tmp_path), "aa")
     assert rank_of(tmp_path) == 8
 
 
 def test_an_adapter_of_another_base_is_refused(tmp_path: Path) -> None:
     with pytest.raises(PackError, match="was trained on base aa, expected the served base bb"):
-        check_base(adapter(tmp_path), "bb")
+        check_adapter(adapter(tmp_path), "bb")
 
 
 def test_an_adapter_is_refused_where_the_base_is_not_known(tmp_path: Path) -> None:
     with pytest.raises(PackError, match="hash of the served base is not known"):
-        check_base(adapter(tmp_path), "")
+        check_adapter(adapter(tmp_path), "")
 
 
 def test_an_adapter_that_does_not_name_its_base_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(PackError, match=r"has no adapter_model\.safetensors"):
+        check_adapter(tmp_path, "aa")
+    (tmp_path / "adapter_model.safetensors").touch()
     with pytest.raises(PackError, match=r"it has no parley_base\.json"):
-        check_base(tmp_path, "aa")
+        check_adapter(tmp_path, "aa")
     (tmp_path / "parley_base.json").write_text("{}")
     with pytest.raises(PackError, match="trained on base None"):
-        check_base(tmp_path, "aa")
+        check_adapter(tmp_path, "aa")
     (tmp_path / "parley_base.json").write_text("[]")
     with pytest.raises(PackError, match="holds list, expected an object"):
-        check_base(tmp_path, "aa")
+        check_adapter(tmp_path, "aa")
     (tmp_path / "parley_base.json").write_text("{")
     with pytest.raises(PackError, match="is not JSON"):
-        check_base(tmp_path, "aa")
+        check_adapter(tmp_path, "aa")
 
 
 @pytest.mark.parametrize("rank", [0, 513, None, "8"])

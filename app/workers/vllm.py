@@ -1,0 +1,227 @@
+"""The language model on vLLM: one base model, and the adapters of all packs that were trained on it, by pack name.
+
+Starts the real vLLM server, or joins one that runs. A pack without an adapter is served by the base itself. Knows no
+session; talks to vLLM as any client of OpenAI's API does.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+import threading
+from collections.abc import AsyncGenerator, AsyncIterator, Sequence
+from contextlib import aclosing
+from dataclasses import replace
+from pathlib import Path
+from typing import Final
+
+from app.errors import PackError, ParleyError
+from app.packs import Pack, find_pack, list_packs
+from app.workers.adapters import RANKS, Adapters, check_adapter, rank_of
+from app.workers.base import ChatRequest, Health, ReplyPart
+from app.workers.base_hash import base_sha256
+from app.workers.openai_chat import OpenAIChat
+from app.workers.vllm_server import VllmServer
+
+log = logging.getLogger("parley.vllm")
+
+BASE: Final = "base"
+"""The base model's name at a server that we start."""
+MAX_LORAS: Final = 4  # different adapters in one batch; each takes GPU memory whether used or not
+MAX_CPU_LORAS: Final = 32  # adapters kept in memory; the one not used for longest is read from disk again
+
+
+class VllmLanguage:
+    """Satisfies LanguageModel."""
+
+    def __init__(
+        self,
+        pack: Pack,
+        packs: Path,
+        *,
+        python: str = "",
+        arguments: Sequence[str] = (),
+        url: str = "",
+        api_key: str = "",
+    ) -> None:
+        """Serves `pack`, and of the folder `packs` all of the same base.
+
+        With a `url` (and its `api_key`) the server there is joined; else one is started with the interpreter `python`
+        and more `arguments` of vLLM's. Returns when the server answers and has the adapters. Raises PackError where
+        the pack does not fit its base, SettingsError, WorkerError.
+        """
+        settings = pack.language_model
+        if not settings.base:
+            raise PackError(f"pack {pack.name} has no [language] base, expected a Hugging Face folder or hub name")
+        self._pack = pack
+        self._packs = packs
+        base = base_folder(pack)
+        self.base_sha256 = _base_sha256(pack, base)
+        if pack.adapter_folder:
+            check_adapter(pack.adapter_folder, self.base_sha256)
+        self._server: VllmServer | None = None
+        if not url:
+            self._server = VllmServer(python, [*server_arguments(pack, packs, base), *arguments])
+            url, api_key = self._server.url, self._server.api_key
+        self.url = url.removesuffix("/v1")
+        self._adapters = Adapters(self.url, api_key=api_key)
+        self._chat = OpenAIChat(self.url, api_key=api_key, alternate=base is not None and takes_turns(base))
+        self._models: dict[str, str] = {}  # NAME@VERSION of a pack -> the server's name for it
+        self._refused: set[str] = set()
+        self._loading = threading.Lock()
+        try:
+            self._base_model = self._adapters.names()[0]
+            self._take(pack)
+            self._follow_packs()
+        except BaseException:
+            self.close()
+            raise
+
+    async def reply(self, request: ChatRequest) -> AsyncIterator[ReplyPart]:
+        """As the base or a pack's adapter writes it. Raises UnknownModel, PackError, and what OpenAIChat does."""
+        model = self._models.get(request.model or self._pack.reference)
+        if model is None:  # a name without version, or a pack that came after the start
+            model = await asyncio.to_thread(self._find, request.model)
+        parts: AsyncGenerator[ReplyPart, None] = self._chat.reply(replace(request, model=model))  # type: ignore[assignment]
+        async with aclosing(parts):  # or closing this reply would leave the other's connection open
+            async for part in parts:
+                yield part
+
+    async def health(self) -> Health:
+        """Whether vLLM answers, and which packs it serves; also follows the packs that came or went since."""
+        await self._chat.health()
+        await asyncio.to_thread(self._follow_packs)
+        detail = {"url": self.url, "base_sha256": self.base_sha256, "packs": sorted(self._models)}
+        return Health("language", "vllm", self._pack.name, detail)
+
+    def close(self) -> None:
+        """Ends the server, where we started it."""
+        self._adapters.close()
+        if self._server is not None:
+            self._server.close()
+
+    @property
+    def server(self) -> VllmServer | None:
+        """The server that was started; None for one that was joined."""
+        return self._server
+
+    def _find(self, model: str) -> str:
+        """The server's name for a pack by name, or one that was not there before. Raises UnknownModel, PackError."""
+        pack = find_pack(self._packs, model)
+        with self._loading:
+            if pack.reference not in self._models:
+                self._take(pack)
+            return self._models[pack.reference]
+
+    def _follow_packs(self) -> None:
+        """Makes the server's adapters those of the packs on disk; a server that was started again gets them again."""
+        with self._loading:
+            packs = {pack.reference: pack for pack in [self._pack, *packs_in(self._packs)]}
+            at_server = self._adapters.names()
+            for reference in set(self._models) - set(packs):
+                if reference in at_server:
+                    self._adapters.unload(reference)
+                del self._models[reference]
+            for reference, pack in packs.items():
+                if self._models.get(reference) not in at_server and reference not in self._refused:
+                    try:
+                        self._take(pack)
+                    except ParleyError as error:  # one bad pack must not keep the others from being served
+                        self._refused.add(reference)
+                        log.warning("pack %s is not served: %s", reference, error.message)
+
+    def _take(self, pack: Pack) -> None:
+        """Serves a pack: loads its adapter, unless the server has it. Raises PackError for one of another base."""
+        name = self._base_model
+        if pack.adapter_folder:
+            name = pack.reference
+            check_adapter(pack.adapter_folder, self.base_sha256)
+            if name not in self._adapters.names():
+                self._adapters.load(name, pack.adapter_folder, self.base_sha256)
+        elif pack.reference != self._pack.reference and pack.language_model.base_hash != self.base_sha256:
+            theirs = pack.language_model.base_hash or "none"
+            raise PackError(f"pack {pack.reference} names base_hash {theirs}, expected that served, {self.base_sha256}")
+        self._models[pack.reference] = name
+        log.info("pack %s is served by %s", pack.reference, name)
+
+
+def server_arguments(pack: Pack, packs: Path, base: Path | None) -> list[str]:
+    """vLLM's command line for a pack's base; `base` is its folder, where it is on this machine."""
+    settings = pack.language_model
+    arguments = [
+        *("--model", str(base) if base else settings.base, "--served-model-name", BASE),
+        *("--max-model-len", str(settings.context_tokens)),
+        "--enable-prefix-caching",
+        *("--enable-lora", "--max-lora-rank", str(_largest_rank([pack, *packs_in(packs)]))),
+        *("--max-loras", str(MAX_LORAS), "--max-cpu-loras", str(MAX_CPU_LORAS)),
+        "--disable-uvicorn-access-log",
+    ]
+    if settings.tool_parser:
+        arguments += ["--enable-auto-tool-choice", "--tool-call-parser", settings.tool_parser]
+    if base and not _samples(base):
+        # vLLM takes temperatures from generation_config.json, but not that the model is not to be sampled from.
+        arguments += ["--override-generation-config", '{"temperature": 0.0}']
+    return arguments
+
+
+def packs_in(root: Path) -> list[Pack]:
+    """The packs below `root`; none where one of them is broken, which must not end what is being served."""
+    try:
+        return list_packs(root)
+    except PackError as error:
+        log.warning("%s; no pack but this worker's own is served", error.message)
+        return []
+
+
+def base_folder(pack: Pack) -> Path | None:
+    """Where a pack's base lies on this machine: a folder, within the pack or not, or a download of the hub's."""
+    base = pack.language_model.base
+    for folder in (pack.folder / base, Path(base)):
+        if folder.is_dir():
+            return folder.resolve()
+    from huggingface_hub import snapshot_download
+    from huggingface_hub.errors import HFValidationError, LocalEntryNotFoundError
+
+    try:
+        return Path(snapshot_download(base, local_files_only=True))
+    except (HFValidationError, LocalEntryNotFoundError):
+        return None
+
+
+def takes_turns(base: Path) -> bool:
+    """Whether the base's chat template refuses anything but user and assistant in turns.
+
+    Templates that do say so in their error: "Conversation roles must alternate user/assistant/user/assistant/...".
+    """
+    files = (base / "chat_template.jinja", base / "tokenizer_config.json")
+    return any("must alternate" in file.read_text(encoding="utf-8") for file in files if file.is_file())
+
+
+def _base_sha256(pack: Pack, base: Path | None) -> str:
+    """The base's hash; empty where nobody knows it. Raises PackError where it is not the one that the pack names."""
+    named = pack.language_model.base_hash
+    if base is None:
+        return named
+    log.info("hashing the base in %s", base)
+    found = base_sha256(base)
+    if named and named != found:
+        raise PackError(f"pack {pack.name} names base_hash {named}, but the base in {base} has {found}")
+    return found
+
+
+def _largest_rank(packs: Sequence[Pack]) -> int:
+    """The smallest rank of those that vLLM offers which all adapters fit into."""
+    largest = 1
+    for pack in packs:
+        if pack.adapter_folder:
+            try:
+                largest = max(largest, rank_of(pack.adapter_folder))
+            except PackError as error:
+                log.warning("pack %s: %s", pack.name, error.message)
+    return next(rank for rank in RANKS if rank >= largest)
+
+
+def _samples(base: Path) -> bool:
+    file = base / "generation_config.json"
+    return not file.is_file() or json.loads(file.read_text(encoding="utf-8")).get("do_sample") is not False
