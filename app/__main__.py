@@ -151,7 +151,7 @@ def _run_process(command: str, settings: Settings) -> None:
 
 
 def _gateway(settings: Settings, pack: Pack, access: Access) -> FastAPI:
-    from app.gateway import create_app
+    from app.gateway import GatewayOptions, create_app
     from app.speaking import Workers
     from app.workers import connect
 
@@ -160,7 +160,10 @@ def _gateway(settings: Settings, pack: Pack, access: Access) -> FastAPI:
         connect.reach_language(settings.language, api_key=settings.language_key, model=settings.language_model),
         connect.reach_synthesizer(settings.synthesizer, api_key=settings.worker_key),
     )
-    return create_app(pack, workers, access=access)
+    options = GatewayOptions(
+        max_sessions=settings.max_sessions, packs=Path(settings.packs), default_pack=settings.pack
+    )
+    return create_app(pack, workers, access=access, options=options)
 
 
 def _worker(command: str, settings: Settings, pack: Pack, access: Access) -> FastAPI:

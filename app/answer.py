@@ -56,6 +56,7 @@ def request_of(
         tools=[*schemas(own), *declared],
         tool_choice=_chat_tool(choice) if isinstance(choice, dict) else choice,
         model=model,
+        base_sha256=settings.base_hash,
         max_tokens=settings.max_tokens if limit == "inf" else limit,
     )
     return request, own

@@ -29,13 +29,13 @@ class Settings:
     packs: str = str(REPOSITORY / "models" / "packs")
     """Folder of language packs."""
     pack: str = "en-starter"
-    """Name of the language pack to serve."""
+    """Default language pack: NAME, which follows its current version, or NAME@VERSION. Callers may name any other."""
     recognizer: str = "whisper"
     """Recognizer: whisper, pocketsphinx, or URLs of recognizer workers, separated by commas."""
     language: str = ""
-    """URLs of language workers or any OpenAI-compatible chat servers, separated by commas; empty: the pack's, embedded."""
+    """URLs of language workers or OpenAI-compatible chat servers, separated by commas; empty: the pack's, embedded."""
     language_model: str = ""
-    """Model name to ask that server for; empty: the pack's name."""
+    """Model name to ask that server for; empty: NAME@VERSION of the session's pack."""
     language_key: str = ""
     """API key of that server."""
     engine: str = ""
@@ -58,6 +58,8 @@ class Settings:
     """PEM certificate chain. Browsers give a microphone only to localhost and https."""
     tls_key: str = ""
     """PEM private key of the certificate."""
+    max_sessions: int = 256
+    """Callers at once in each gateway process; further ones are refused."""
     device: str = "auto"
     """Where engines run: auto, cpu or cuda."""
     workers: int = 1
@@ -74,6 +76,8 @@ class Settings:
             raise SettingsError(f"port must be 0 to 65535, got {self.port}")
         if self.workers < 1:
             raise SettingsError(f"workers must be at least 1, got {self.workers}")
+        if self.max_sessions < 1:
+            raise SettingsError(f"max-sessions must be at least 1, got {self.max_sessions}")
         if self.threads < 1:
             raise SettingsError(f"threads must be at least 1, got {self.threads}")
         if bool(self.tls_cert) != bool(self.tls_key):

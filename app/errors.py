@@ -9,10 +9,13 @@ ParleyError
 ├── LicenceError          a model, pack or library whose licence nobody has accepted
 ├── DownloadError         a file that could not be fetched, or is not the one it should be
 ├── SettingsError         a setting that makes no sense, or an unsafe combination of them
+├── ServiceFull           as many callers as the service may take; trying again later may succeed
 ├── IllegalTransition     an event that the turn's present state has no transition for; nothing has changed
 └── WorkerError           a worker failed; the session lives on
     ├── WorkerUnavailable nobody answers there
     ├── WorkerBusy        the worker is full; trying again later may succeed
+    │   ├── InsufficientMemory  there is not enough memory for one more pack
+    │   └── PackInUse     a pack cannot be unloaded while it is used
     └── WireError         bytes on the private wire that are not a message
 """
 
@@ -83,6 +86,12 @@ class SettingsError(ParleyError):
     code = "settings_error"
 
 
+class ServiceFull(ParleyError):
+    """Every session that the operator allows is taken: 503 at the handshake."""
+
+    code = "service_full"
+
+
 class IllegalTransition(ParleyError):
     """A turn event that the present state does not allow."""
 
@@ -105,6 +114,18 @@ class WorkerBusy(WorkerError):
     """The worker has as many utterances as it can carry."""
 
     code = "worker_busy"
+
+
+class InsufficientMemory(WorkerBusy):
+    """Loading one more pack would need more memory than is free: 507."""
+
+    code = "insufficient_memory"
+
+
+class PackInUse(WorkerBusy):
+    """Utterances, replies or clauses of the pack are under way: 409."""
+
+    code = "pack_in_use"
 
 
 class WireError(WorkerError):

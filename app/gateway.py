@@ -20,12 +20,13 @@ from starlette.websockets import WebSocketDisconnect
 
 from app import events, metrics, tracing
 from app.access import Access, accepted_subprotocol
-from app.errors import BadRequest, ParleyError, UnknownModel
-from app.names import check_model
+from app.catalogue import Catalogue
+from app.errors import BadRequest, ParleyError, ServiceFull
 from app.packs import Pack
-from app.rest import error_response, install, model_routes
+from app.rest import envelope_of, error_response, install, model_routes
 from app.rest_audio import speech_routes, transcription_routes
 from app.rest_chat import chat_routes
+from app.server_events import Error
 from app.session import SESSION_SECONDS, Session
 from app.speaking import Workers
 from app.tools import Toolbox
@@ -36,6 +37,7 @@ log = logging.getLogger("parley.gateway")
 WEB = Path(__file__).parent / "web"
 HEALTH_SECONDS = 2.0  # a worker that does not answer by then is down
 SLOW_READER_SECONDS = 30.0  # a client that takes no frame for this long is gone
+POLICY_VIOLATION, TRY_AGAIN_LATER = 1008, 1013  # close codes, RFC 6455 and the IANA registry of WebSockets
 CONTENT_POLICY = (
     "default-src 'self'; connect-src 'self' ws: wss:; worker-src 'self' blob:; img-src 'self' data:; "
     "media-src 'self' blob:; frame-ancestors 'none'; base-uri 'none'; form-action 'self'"
@@ -48,6 +50,12 @@ class GatewayOptions:
 
     audio_ahead_seconds: float = 4.0
     """How far a reply's audio may be sent before the time at which it is heard."""
+    max_sessions: int = 256
+    """Callers at once; further ones are refused at the handshake."""
+    packs: Path | None = None
+    """Folder of the packs that a session or request may name; None: only the default one."""
+    default_pack: str = ""
+    """The default pack as the operator named it; NAME@VERSION keeps that version for good."""
 
 
 def create_app(
@@ -56,10 +64,12 @@ def create_app(
     """The application that callers, developers and the page talk to."""
     options = options or GatewayOptions()
     app = FastAPI(title="Parley", docs_url=None, redoc_url=None, lifespan=_watched)
-    app.include_router(model_routes([pack.name]))
-    app.include_router(transcription_routes(workers.recognizer, pack.name))
-    app.include_router(speech_routes(workers.synthesizer, pack.name, pack.voice.names))
-    app.include_router(chat_routes(workers.language, pack.name))
+    sessions = _Count()
+    catalogue = Catalogue(pack, options.packs, name=options.default_pack)
+    app.include_router(model_routes(catalogue))
+    app.include_router(transcription_routes(workers.recognizer, catalogue))
+    app.include_router(speech_routes(workers.synthesizer, catalogue))
+    app.include_router(chat_routes(workers.language, catalogue))
     app.mount("/web", StaticFiles(directory=WEB), name="web")
     app.add_middleware(SafeHeaders)
     install(app, access or Access())
@@ -77,6 +87,7 @@ def create_app(
         }
         states = await asyncio.gather(*(_state(worker) for worker in stages.values()))
         well = all(state["state"] == "ok" for state in states)
+        pack = catalogue.find("")
         return {
             "status": "ok" if well else "degraded",
             "workers": dict(zip(stages, states, strict=True)),
@@ -99,9 +110,11 @@ def create_app(
     @app.websocket("/v1/realtime")
     async def realtime(socket: WebSocket, model: str = "", parley_timings: bool = False) -> None:
         try:
-            check_model(model, pack.name)
-        except UnknownModel as error:
-            await socket.send_denial_response(error_response(error))
+            pack = catalogue.find(model)
+            if sessions.value >= options.max_sessions:
+                raise ServiceFull(f"All {options.max_sessions} sessions are taken; try again in a moment")
+        except ParleyError as error:
+            await _deny(socket, error)
             return
         await socket.accept(subprotocol=accepted_subprotocol(socket.scope.get("subprotocols", ())))
         session = Session(
@@ -113,7 +126,7 @@ def create_app(
             audio_ahead_seconds=options.audio_ahead_seconds,
         )
         tracing.session.set(session.id)
-        with metrics.SESSIONS.track_inprogress():
+        with metrics.SESSIONS.track_inprogress(), sessions:
             async with session:
                 await _converse(socket, session)
 
@@ -125,6 +138,30 @@ async def _watched(app: FastAPI) -> AsyncIterator[None]:
     watching = asyncio.create_task(metrics.watch_loop())
     yield
     watching.cancel()
+
+
+class _Count:
+    """How many `with` blocks are entered."""
+
+    value = 0
+
+    def __enter__(self) -> None:
+        self.value += 1
+
+    def __exit__(self, *_: object) -> None:
+        self.value -= 1
+
+
+async def _deny(socket: WebSocket, error: ParleyError) -> None:
+    """Refuses the handshake in words: by status and body; to a page, whose browser hides both, by event and close."""
+    if "origin" not in socket.headers:
+        await socket.send_denial_response(error_response(error))
+        return
+    metrics.REFUSALS.labels(error.code).inc()
+    await socket.accept(subprotocol=accepted_subprotocol(socket.scope.get("subprotocols", ())))
+    await socket.send_text(Error(envelope_of(error)["error"] | {"event_id": None}).dump())
+    reason = error.message.encode()[:123].decode(errors="ignore")  # RFC 6455 section 5.5: a close holds no more
+    await socket.close(TRY_AGAIN_LATER if isinstance(error, ServiceFull) else POLICY_VIOLATION, reason)
 
 
 async def _converse(socket: WebSocket, session: Session) -> None:

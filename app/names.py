@@ -6,7 +6,9 @@ Source: the defaults of openai-python 3.51.0 and of the agents that dial OpenAI 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from fnmatch import fnmatchcase
+from typing import Protocol
 
 from app.errors import UnknownModel
 
@@ -19,15 +21,55 @@ OPENAI_VOICES = frozenset(
 """Spoken with the pack's default voice."""
 
 
-def serves(model: str, pack_name: str) -> bool:
-    """Whether a request for `model` is meant for this pack: its name, an OpenAI alias, or no name at all."""
-    return model in ("", pack_name) or any(fnmatchcase(model, alias) for alias in OPENAI_MODELS)
+@dataclass(frozen=True, slots=True)
+class Served:
+    """What the stages are told of the pack that a request means."""
+
+    model: str
+    """Its name, with its version where packs lie in versions."""
+    voices: tuple[str, ...] = ()
+    """The default first; none: the worker decides."""
+    base_sha256: str = ""
+    """Hash of the base that its language model needs; empty: it needs none in particular."""
 
 
-def check_model(model: str, pack_name: str) -> None:
-    """Raises UnknownModel, naming what is served, when `model` is not."""
-    if not serves(model, pack_name):
-        raise UnknownModel(f"The model {model!r} is not served here; there is: {pack_name}", param="model")
+class Models(Protocol):
+    """What a process serves, by the names that requests use."""
+
+    def served(self, model: str) -> Served:
+        """What `model` means. Raises UnknownModel, naming what is served."""
+
+    def names(self) -> list[str]:
+        """Every name that is no alias."""
+
+
+@dataclass(frozen=True, slots=True)
+class Only:
+    """One model, whatever alias it is asked for by."""
+
+    name: str
+    voices: tuple[str, ...] = ()
+
+    def served(self, model: str) -> Served:
+        """The one. Raises UnknownModel for another's name."""
+        if not is_alias(model) and model != self.name:
+            raise unknown(model, self.names())
+        return Served(self.name, self.voices)
+
+    def names(self) -> list[str]:
+        """Its name."""
+        return [self.name]
+
+
+def is_alias(model: str) -> bool:
+    """Whether a name stands for the default pack: an OpenAI model, or no name at all."""
+    return not model or any(fnmatchcase(model, alias) for alias in OPENAI_MODELS)
+
+
+def unknown(model: str, names: Sequence[str]) -> UnknownModel:
+    """The error for a name that is not served."""
+    there_is = ", ".join(names) or "none"
+    return UnknownModel(f"The model {model!r} is not served here; there is: {there_is}", param="model")
 
 
 def voice_of(name: str, voices: Sequence[str]) -> str:

@@ -7,8 +7,9 @@ and stay inside it; weights are CTranslate2, ONNX or safetensors, and nothing is
 from __future__ import annotations
 
 import dataclasses
+import re
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
@@ -17,6 +18,8 @@ from app.errors import PackError, UnknownModel
 
 MANIFEST = "pack.toml"
 FORMAT = 1
+CURRENT = ".current"
+NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 EXECUTABLE_SUFFIXES = {".pkl", ".pickle", ".pt", ".pth", ".bin.index", ".npy", ".npz", ".py", ".so"}
 """Files whose loading could run code; a pack that has one is refused. CTranslate2's model.bin is no pickle."""
 
@@ -197,16 +200,38 @@ def read_pack(folder: Path) -> Pack:
 
 
 def list_packs(root: Path) -> list[Pack]:
-    """Every pack directly below `root`, by name. Raises PackError for a broken one."""
+    """Every pack directly below `root`, in all its versions. Raises PackError for a broken one."""
     return [read_pack(manifest.parent) for manifest in sorted(root.glob(f"*/{MANIFEST}"))]
 
 
-def find_pack(root: Path, name: str) -> Pack:
-    """The pack called `name` below `root`. Raises UnknownModel naming those that exist."""
-    packs = {pack.name: pack for pack in list_packs(root)}
-    if name not in packs:
-        raise UnknownModel(f"no language pack {name!r} in {root}; there are: {', '.join(packs) or 'none'}")
-    return packs[name]
+def pack_names(root: Path) -> list[str]:
+    """Every name below `root` that `find_pack` takes: NAME where a version is current, and each NAME@VERSION folder."""
+    folders = {manifest.parent.name for manifest in root.glob(f"*/{MANIFEST}")}
+    return sorted(folders | {path.name.removesuffix(CURRENT) for path in root.glob(f"*{CURRENT}")})
+
+
+def find_pack(root: Path, name: str, read: Callable[[Path], Pack] = read_pack) -> Pack:
+    """The pack NAME, in its current version, or NAME@VERSION. Raises UnknownModel naming what there is, PackError.
+
+    Versions lie side by side: `root`/NAME@VERSION, and one of them may be plain `root`/NAME. The one-line file
+    `root`/NAME.current says which version NAME means; without it, NAME is the plain folder. `read` reads a folder.
+    """
+    plain, _, version = name.partition("@")
+    if not NAME.fullmatch(plain) or (version and not NAME.fullmatch(version)):
+        raise UnknownModel(f"no language pack {name!r}: a name has letters, digits, and . _ - inside")
+    pointer = root / f"{plain}{CURRENT}"
+    if not version and pointer.is_file():
+        version = pointer.read_text(encoding="utf-8").strip()
+    for folder in (root / f"{plain}@{version}", root / plain):
+        if not (folder / MANIFEST).is_file():
+            continue
+        pack = read(folder)
+        if pack.name != plain or ("@" in folder.name and pack.version != version):
+            raise PackError(f"{folder} holds {pack.reference}, expected the pack that the folder is named after")
+        if version in ("", pack.version):
+            return pack
+    known = ", ".join(pack_names(root)) or "none"
+    raise UnknownModel(f"no language pack {name!r} in version {version or 'current'} in {root}; there are: {known}")
 
 
 def _fill(kind: type[_Section], values: Mapping[str, Any], where: str) -> _Section:

@@ -131,22 +131,22 @@ async def paced(pieces: AsyncIterator[Speech], ahead_seconds: float) -> AsyncGen
 
 
 async def speak(
-    clauses: AsyncIterator[str], synthesizer: Synthesizer, *, voice: str = "", speed: float = 1.0
+    clauses: AsyncIterator[str], synthesizer: Synthesizer, *, voice: str = "", speed: float = 1.0, model: str = ""
 ) -> AsyncGenerator[Speech, None]:
     """Clauses to speech, each clause synthesised while the next is written."""
     async with contextlib.aclosing(ahead(clauses, CLAUSES_AHEAD)) as written:
         async for clause in written:
-            async with contextlib.aclosing(_speak_clause(clause, synthesizer, voice, speed)) as pieces:
+            async with contextlib.aclosing(_speak_clause(clause, synthesizer, voice, speed, model)) as pieces:
                 async for piece in pieces:
                     yield piece
 
 
 async def _speak_clause(
-    clause: str, synthesizer: Synthesizer, voice: str, speed: float
+    clause: str, synthesizer: Synthesizer, voice: str, speed: float, model: str
 ) -> AsyncGenerator[Speech, None]:
     shown = 0  # characters of the clause that earlier pieces carried
     resampler: Resampler | None = None
-    chunks = synthesizer.speak(clause, voice=voice, speed=speed)
+    chunks = synthesizer.speak(clause, voice=voice, speed=speed, model=model)
     try:
         async for chunk in chunks:
             if resampler is None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 import uuid
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Callable, Coroutine
 from typing import Any, Final
 
 import orjson
@@ -25,8 +25,19 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from app import metrics
 from app.access import Access, AccessMiddleware, denial_status
-from app.errors import AccessDenied, BadRequest, ParleyError, UnknownModel, WireError, WorkerBusy, WorkerUnavailable
-from app.names import serves
+from app.errors import (
+    AccessDenied,
+    BadRequest,
+    InsufficientMemory,
+    PackInUse,
+    ParleyError,
+    ServiceFull,
+    UnknownModel,
+    WireError,
+    WorkerBusy,
+    WorkerUnavailable,
+)
+from app.names import Models
 
 MAX_UPLOAD: Final = 25 * 1024 * 1024  # bytes of an audio file, as OpenAI's
 MAX_MULTIPART: Final = MAX_UPLOAD + 1024 * 1024  # the file, its boundaries and the other fields
@@ -117,7 +128,11 @@ def status_of(error: ParleyError) -> int:
         return 400
     if isinstance(error, AccessDenied):
         return denial_status(error)
-    if isinstance(error, WorkerBusy | WorkerUnavailable):
+    if isinstance(error, InsufficientMemory):
+        return 507
+    if isinstance(error, PackInUse):
+        return 409
+    if isinstance(error, WorkerBusy | WorkerUnavailable | ServiceFull):
         return 503
     return 502 if isinstance(error, WireError) else 500
 
@@ -236,7 +251,7 @@ class BodyLimit:
         return await self._app(scope, counted, send)
 
 
-def model_routes(pack_names: Sequence[str]) -> APIRouter:
+def model_routes(models: Models) -> APIRouter:
     """GET /v1/models and /v1/models/{id}: the packs; a name that stands for one is found too, but not listed."""
     router = api_router()
     created = int(time.time())
@@ -245,13 +260,12 @@ def model_routes(pack_names: Sequence[str]) -> APIRouter:
         return {"id": name, "object": "model", "created": created, "owned_by": "parley"}
 
     @router.get("/models")
-    async def list_models() -> dict[str, Any]:
-        return {"object": "list", "data": [entry(name) for name in pack_names]}
+    def list_models() -> dict[str, Any]:
+        return {"object": "list", "data": [entry(name) for name in models.names()]}
 
     @router.get("/models/{model:path}")
-    async def get_model(model: str) -> dict[str, Any]:
-        if not any(serves(model, name) for name in pack_names):
-            raise UnknownModel(f"The model {model!r} is not served here", param="model")
+    def get_model(model: str) -> dict[str, Any]:
+        models.served(model)
         return entry(model)
 
     return router

@@ -16,7 +16,7 @@ from starlette.exceptions import HTTPException
 from app.audio import HEARING_RATE, REALTIME_RATE, Waveform, to_pcm16
 from app.errors import BadRequest, ParleyError, UnknownModel
 from app.media import CONTENT_TYPES, decode, open_encoder
-from app.names import check_model, voice_of
+from app.names import Models, voice_of
 from app.reply import Speech, clauses, close, speak
 from app.rest import MAX_UPLOAD, api_router, envelope_of
 from app.rest_stream import DONE, EVENT_STREAM, Stream, all_of, first_of, resumed, sse, while_connected
@@ -28,7 +28,7 @@ QUIET_SECONDS: Final = 0.2  # a cut is made in the middle of the quietest stretc
 PIECE: Final = HEARING_RATE  # samples fed at once
 
 
-def transcription_routes(recognizer: Recognizer, pack_name: str) -> APIRouter:
+def transcription_routes(recognizer: Recognizer, models: Models) -> APIRouter:
     """POST /v1/audio/transcriptions, heard by `recognizer`."""
     router = api_router()
 
@@ -42,7 +42,7 @@ def transcription_routes(recognizer: Recognizer, pack_name: str) -> APIRouter:
         response_format: Annotated[str, Form()] = "json",
         stream: Annotated[bool, Form()] = False,
     ) -> Response:
-        check_model(model, pack_name)
+        asked = models.served(model)
         if response_format not in ("json", "text"):
             raise BadRequest(
                 f"response_format {response_format!r} is not supported; expected json or text", param="response_format"
@@ -51,7 +51,7 @@ def transcription_routes(recognizer: Recognizer, pack_name: str) -> APIRouter:
         if len(data) > MAX_UPLOAD:
             raise HTTPException(413, f"The file has more than {MAX_UPLOAD} bytes, the most that is accepted")
         waveform = await asyncio.to_thread(decode, data)
-        heard = hear(recognizer, waveform, language, prompt)
+        heard = hear(recognizer, waveform, language, prompt, asked.model)
         if stream:
             first = await while_connected(request, first_of(heard))
             return Stream(_transcript_events(first, heard), heard, EVENT_STREAM)
@@ -65,10 +65,12 @@ def transcription_routes(recognizer: Recognizer, pack_name: str) -> APIRouter:
     return router
 
 
-async def hear(recognizer: Recognizer, waveform: Waveform, language: str, prompt: str) -> AsyncIterator[Transcript]:
+async def hear(
+    recognizer: Recognizer, waveform: Waveform, language: str, prompt: str, model: str
+) -> AsyncIterator[Transcript]:
     """A recording of any length, utterance by utterance; closing it early frees the recognizer's slot."""
     for utterance in utterances(waveform):
-        recognition = await recognizer.start(language=language, prompt=prompt)
+        recognition = await recognizer.start(language=language, prompt=prompt, model=model)
         try:
             transcript = await _recognize(recognition, utterance)
         except BaseException:
@@ -139,8 +141,8 @@ class SpeechBody(BaseModel):
         return text
 
 
-def speech_routes(synthesizer: Synthesizer, pack_name: str, voices: tuple[str, ...] = ()) -> APIRouter:
-    """POST /v1/audio/speech, spoken by `synthesizer`; of `voices` the first is the default, none: the worker decides.
+def speech_routes(synthesizer: Synthesizer, models: Models) -> APIRouter:
+    """POST /v1/audio/speech, spoken by `synthesizer`.
 
     The answer is 24 kHz mono in every format and begins before the text is wholly spoken.
     """
@@ -148,9 +150,9 @@ def speech_routes(synthesizer: Synthesizer, pack_name: str, voices: tuple[str, .
 
     @router.post("/audio/speech", response_class=Response, responses=SPEECH_ANSWERS)
     async def say(request: Request, body: SpeechBody) -> Response:
-        check_model(body.model, pack_name)
+        asked = models.served(body.model)
         try:
-            voice = voice_of(body.voice if isinstance(body.voice, str) else body.voice.id, voices)
+            voice = voice_of(body.voice if isinstance(body.voice, str) else body.voice.id, asked.voices)
             wanted = body.response_format or "mp3"
             if wanted not in CONTENT_TYPES:
                 open_encoder(wanted, REALTIME_RATE)
@@ -160,7 +162,9 @@ def speech_routes(synthesizer: Synthesizer, pack_name: str, voices: tuple[str, .
                     param="stream_format",
                 )
             # Clause by clause: the first is heard while the others are unspoken, whatever the engine does.
-            pieces = speak(clauses(_whole(body.input)), synthesizer, voice=voice, speed=body.speed or 1.0)
+            pieces = speak(
+                clauses(_whole(body.input)), synthesizer, voice=voice, speed=body.speed or 1.0, model=asked.model
+            )
             first = await while_connected(request, first_of(pieces))
         except UnknownModel as error:  # the route's resource is the model; a voice is a parameter of it
             raise BadRequest(error.message, param="voice") from error

@@ -15,7 +15,7 @@ from fastapi.responses import JSONResponse
 from pydantic import BaseModel, Field
 
 from app.errors import BadRequest, ParleyError
-from app.names import check_model
+from app.names import Models, Served
 from app.rest import api_router, envelope_of
 from app.rest_stream import DONE, EVENT_STREAM, Stream, all_of, first_of, resumed, sse, while_connected
 from app.workers.base import ChatRequest, LanguageModel, Message, ReplyPart, TextDelta, ToolCall, Usage
@@ -108,17 +108,17 @@ class ChatBody(BaseModel):
     stream_options: StreamOptions | None = None
 
 
-def chat_routes(language: LanguageModel, pack_name: str) -> APIRouter:
+def chat_routes(language: LanguageModel, models: Models) -> APIRouter:
     """POST /v1/chat/completions, written by `language`."""
     router = api_router()
 
     @router.post("/chat/completions", response_class=Response, responses=CHAT_ANSWERS)
     async def complete(request: Request, body: ChatBody) -> Response:
-        check_model(body.model, pack_name)
+        asked = models.served(body.model)
         if body.n not in (None, 1):
             raise BadRequest(f"n is {body.n}, expected 1: one reply is written at a time", param="n")
-        parts = language.reply(request_of(body))
-        head = {"id": f"chatcmpl-{uuid.uuid4().hex}", "created": int(time.time()), "model": body.model or pack_name}
+        parts = language.reply(request_of(body, asked))
+        head = {"id": f"chatcmpl-{uuid.uuid4().hex}", "created": int(time.time()), "model": body.model or asked.model}
         if body.stream:
             first = await while_connected(request, first_of(parts))
             with_usage = bool(body.stream_options and body.stream_options.include_usage)
@@ -128,7 +128,7 @@ def chat_routes(language: LanguageModel, pack_name: str) -> APIRouter:
     return router
 
 
-def request_of(body: ChatBody) -> ChatRequest:
+def request_of(body: ChatBody, asked: Served) -> ChatRequest:
     """The worker's request for a client's body. Raises BadRequest for content that is not text."""
     messages = [_message(message, f"messages.{index}") for index, message in enumerate(body.messages)]
     choice = body.tool_choice
@@ -137,6 +137,8 @@ def request_of(body: ChatBody) -> ChatRequest:
         messages=messages,
         tools=tuple(tool.model_dump(exclude_none=True) for tool in body.tools or ()),
         tool_choice=choice.model_dump() if isinstance(choice, ForcedTool) else choice or "auto",
+        model=asked.model,
+        base_sha256=asked.base_sha256,
         max_tokens=body.max_completion_tokens or body.max_tokens,
         temperature=body.temperature,
         top_p=body.top_p,

@@ -20,7 +20,7 @@ from app.audio import Pcm16
 from app.conversation import Conversation, Item
 from app.errors import BadRequest, ParleyError
 from app.hearing import Hearing
-from app.names import serves, voice_of
+from app.names import is_alias, voice_of
 from app.outbox import Outbox
 from app.packs import Pack
 from app.response import Booking
@@ -153,7 +153,7 @@ class Session:
 
     async def _update(self, patch: Json) -> None:
         config = session_config.merge(self._config, patch, self._defaults)
-        if not serves(config.model, self._pack.name):
+        if not is_alias(config.model) and config.model not in (self._pack.name, self._pack.reference):
             raise BadRequest(f"the model of a session cannot change, got {config.model!r}", param="session.model")
         voice_of(session_config.voice_name(config.audio.output.voice), self._pack.voice.names)
         detection_changed = config.audio.input.turn_detection != self._detection
@@ -211,7 +211,7 @@ class Session:
         self._buffer_full = False
         asked = self._config.audio.input.transcription
         language, prompt = (asked.language or "", asked.prompt or "") if asked is not None else ("", "")
-        return Utterance(new_id("item"), self._recognizer, language=language, prompt=prompt)
+        return Utterance(new_id("item"), self._recognizer, language=language, prompt=prompt, model=self._pack.reference)
 
     # 3. An utterance is over: it becomes an item, and its words follow.
 

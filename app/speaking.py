@@ -195,7 +195,7 @@ class Speaking:
         self, options: got.ResponseOptions, items: list[Item] | None, answer: Answer
     ) -> AsyncGenerator[str, None]:
         chosen = list(self._conversation) if items is None else items
-        request, own = request_of(chosen, self.config, options, self._pack.language_model, self._pack.name)
+        request, own = request_of(chosen, self.config, options, self._pack.language_model, self._pack.reference)
         return write(self._workers.language, request, self._toolbox, own, answer)
 
     async def _speak(self, response: Response, deltas: AsyncIterator[str], clock: TurnClock) -> None:
@@ -205,7 +205,9 @@ class Speaking:
         voice = voice_of(session_config.voice_name(output.voice), self._pack.voice.names)
         clauses = reply.clauses(clock.note("first_token", deltas), first_min=cut.first_min, least=cut.min, most=cut.max)
         clauses = clock.note("first_clause", clauses)
-        speech = reply.speak(clauses, self._workers.synthesizer, voice=voice, speed=output.speed)
+        speech = reply.speak(
+            clauses, self._workers.synthesizer, voice=voice, speed=output.speed, model=self._pack.reference
+        )
         speech = reply.paced(reply.ahead(speech, reply.CHUNKS_AHEAD), self._audio_ahead_seconds)
         async with contextlib.aclosing(speech):
             async for piece in speech:

@@ -20,7 +20,9 @@ from app.workers.base import Recognition, Recognizer, Transcript
 class Utterance:
     """One utterance; `finish` or `abort` ends it."""
 
-    def __init__(self, item_id: str, recognizer: Recognizer, *, language: str = "", prompt: str = "") -> None:
+    def __init__(
+        self, item_id: str, recognizer: Recognizer, *, language: str = "", prompt: str = "", model: str = ""
+    ) -> None:
         self.item_id = item_id
         self.seconds = 0.0
         """Audio fed so far."""
@@ -29,7 +31,7 @@ class Utterance:
         self.span = tracing.begin("utterance")
         self._backlog: list[Pcm16] = []
         self._recognition: Recognition | None = None
-        self._opening = asyncio.create_task(self._open(recognizer, language, prompt))
+        self._opening = asyncio.create_task(self._open(recognizer, language, prompt, model))
 
     def feed(self, frame: Pcm16) -> None:
         """PCM16 at HEARING_RATE; kept until the recognizer has opened the utterance."""
@@ -86,8 +88,8 @@ class Utterance:
         with contextlib.suppress(ParleyError, asyncio.CancelledError):
             await (await self._opening).abort()
 
-    async def _open(self, recognizer: Recognizer, language: str, prompt: str) -> Recognition:
-        recognition = await recognizer.start(language=language, prompt=prompt)
+    async def _open(self, recognizer: Recognizer, language: str, prompt: str, model: str) -> Recognition:
+        recognition = await recognizer.start(language=language, prompt=prompt, model=model)
         for frame in self._backlog:
             recognition.feed(frame)
         self._backlog.clear()

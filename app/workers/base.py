@@ -111,7 +111,9 @@ class ChatRequest:
     tool_choice: str | Mapping[str, Any] = "auto"
     """auto, none, required, or {"type": "function", "function": {"name": NAME}}."""
     model: str = ""
-    """Empty: the worker's own model."""
+    """A pack, NAME or NAME@VERSION; empty: the worker's own."""
+    base_sha256: str = ""
+    """Hash of the base that the pack's adapter was trained on; empty: any server will do."""
     max_tokens: int | None = None
     temperature: float | None = None
     top_p: float | None = None

@@ -74,7 +74,7 @@ class RemoteRecognition:
         self._outgoing.put_nowait(wire.Audio(frame))
 
     async def hypotheses(self) -> AsyncIterator[str]:
-        """The newest interim text whenever there is one; one that nobody waited for is skipped."""
+        """The newest interim text whenever there is one; one that nobody waited for is skipped. Raises WorkerError."""
         shown = ""
         while not self._heard.done():
             await self._changed.wait()
@@ -82,6 +82,8 @@ class RemoteRecognition:
             if self._latest != shown:
                 shown = self._latest
                 yield shown
+        if not self._heard.cancelled() and (error := self._heard.exception()) is not None:
+            raise error
 
     async def finish(self) -> Transcript:
         """The transcript. Raises WorkerError."""

@@ -15,6 +15,7 @@ from starlette.websockets import WebSocketDisconnect
 from app import metrics, tracing
 from app.access import Access
 from app.errors import BadAudio, ParleyError, WireError
+from app.names import Only
 from app.reply import close
 from app.rest import install
 from app.rest_audio import speech_routes, transcription_routes
@@ -29,7 +30,7 @@ log = logging.getLogger("parley.worker")
 def recognizer_app(recognizer: Recognizer, *, access: Access, model: str) -> FastAPI:
     """A recognizer worker."""
     app = _worker_app(recognizer, access, "recognizer")
-    app.include_router(transcription_routes(recognizer, model))
+    app.include_router(transcription_routes(recognizer, Only(model)))
 
     @app.websocket("/wire/recognize")
     async def recognize(socket: WebSocket) -> None:
@@ -43,7 +44,7 @@ def recognizer_app(recognizer: Recognizer, *, access: Access, model: str) -> Fas
 def synthesizer_app(synthesizer: Synthesizer, *, access: Access, model: str) -> FastAPI:
     """A synthesizer worker."""
     app = _worker_app(synthesizer, access, "synthesizer")
-    app.include_router(speech_routes(synthesizer, model))
+    app.include_router(speech_routes(synthesizer, Only(model)))
 
     @app.websocket("/wire/speak")
     async def speak(socket: WebSocket) -> None:
@@ -57,7 +58,7 @@ def synthesizer_app(synthesizer: Synthesizer, *, access: Access, model: str) -> 
 def language_app(language: LanguageModel, *, access: Access, model: str) -> FastAPI:
     """A language worker: stock OpenAI chat completions, nothing of ours."""
     app = _worker_app(language, access, "language")
-    app.include_router(chat_routes(language, model))
+    app.include_router(chat_routes(language, Only(model)))
     return app
 
 

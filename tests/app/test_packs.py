@@ -8,7 +8,7 @@ import pytest
 
 from app.config import REPOSITORY
 from app.errors import PackError, UnknownModel
-from app.packs import find_pack, list_packs, read_pack
+from app.packs import find_pack, list_packs, pack_names, read_pack
 
 GOOD = """
 [pack]
@@ -81,3 +81,47 @@ def test_an_unknown_pack_names_those_there_are(tmp_path: Path) -> None:
     write(tmp_path / "mini", GOOD)
     with pytest.raises(UnknownModel, match="there are: mini"):
         find_pack(tmp_path, "maxi")
+
+
+def versions(root: Path, *, current: str = "") -> None:
+    """mini in three versions: 2 in the plain folder, 3 and 4 in folders of their own."""
+    write(root / "mini", GOOD)
+    for version in ("3", "4"):
+        write(root / f"mini@{version}", GOOD.replace('version = "2"', f'version = "{version}"'))
+    if current:
+        (root / "mini.current").write_text(f"{current}\n")
+
+
+@pytest.mark.parametrize(
+    ("current", "name", "version"),
+    [("", "mini", "2"), ("3", "mini", "3"), ("2", "mini", "2"), ("3", "mini@2", "2"), ("", "mini@4", "4")],
+)
+def test_a_name_means_the_current_version(tmp_path: Path, current: str, name: str, version: str) -> None:
+    versions(tmp_path, current=current)
+    pack = find_pack(tmp_path, name)
+    assert (pack.name, pack.version, pack.reference) == ("mini", version, f"mini@{version}")
+
+
+def test_names_are_those_that_can_be_asked_for(tmp_path: Path) -> None:
+    versions(tmp_path)
+    write(tmp_path / "maxi@1", GOOD.replace("mini", "maxi").replace('version = "2"', 'version = "1"'))
+    assert pack_names(tmp_path) == ["maxi@1", "mini", "mini@3", "mini@4"]
+    with pytest.raises(UnknownModel, match="'maxi' in version current"):
+        find_pack(tmp_path, "maxi")
+    (tmp_path / "maxi.current").write_text("1")
+    assert "maxi" in pack_names(tmp_path)
+
+
+@pytest.mark.parametrize("name", ["mini@9", "../mini", "mini/../mini", "", ".", "mini@../mini", "/mini", "mini@2/.."])
+def test_no_name_leads_elsewhere(tmp_path: Path, name: str) -> None:
+    versions(tmp_path)
+    with pytest.raises(UnknownModel, match="no language pack"):
+        find_pack(tmp_path, name)
+
+
+def test_a_folder_is_named_after_its_pack(tmp_path: Path) -> None:
+    write(tmp_path / "mini@7", GOOD)
+    write(tmp_path / "other", GOOD)
+    for name in ("mini@7", "other"):
+        with pytest.raises(PackError, match="expected the pack that the folder is named after"):
+            find_pack(tmp_path, name)

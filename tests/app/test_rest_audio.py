@@ -19,6 +19,7 @@ from app.access import Access
 from app.audio import HEARING_RATE, REALTIME_RATE, Waveform, to_pcm16
 from app.errors import WireError, WorkerBusy, WorkerError, WorkerUnavailable
 from app.media import CONTENT_TYPES, decode_to, wav_header
+from app.names import Only
 from app.rest import MAX_JSON, MAX_MULTIPART, MAX_UPLOAD, install, model_routes
 from app.rest_audio import speech_routes, transcription_routes, utterances
 from app.workers.base import Health, SpeechChunk
@@ -35,9 +36,9 @@ def service(
 ) -> FastAPI:
     app = FastAPI()
     install(app, access or Access())
-    app.include_router(transcription_routes(recognizer or ScriptedRecognizer([]), PACK))
-    app.include_router(speech_routes(synthesizer or ScriptedSynthesizer(voices=VOICES), PACK, VOICES))
-    app.include_router(model_routes([PACK]))
+    app.include_router(transcription_routes(recognizer or ScriptedRecognizer([]), Only(PACK)))
+    app.include_router(speech_routes(synthesizer or ScriptedSynthesizer(voices=VOICES), Only(PACK, VOICES)))
+    app.include_router(model_routes(Only(PACK)))
     return app
 
 

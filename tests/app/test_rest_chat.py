@@ -14,6 +14,7 @@ from fastapi import FastAPI
 
 from app.access import Access
 from app.errors import BadRequest, WorkerBusy, WorkerError
+from app.names import Only
 from app.rest import install
 from app.rest_chat import chat_routes
 from app.workers.base import ToolCall
@@ -38,7 +39,7 @@ TOOLS: Any = [
 def service(language: ScriptedLanguage) -> FastAPI:
     app = FastAPI()
     install(app, Access())
-    app.include_router(chat_routes(language, PACK))
+    app.include_router(chat_routes(language, Only(PACK)))
     return app
 
 
@@ -81,7 +82,7 @@ async def test_a_reply_in_one_piece(serve: Serve) -> None:
         {"role": "system", "content": "Be short."},
         {"role": "user", "content": "what time is it"},
     ]
-    assert (request.max_tokens, request.temperature, list(request.stop), request.model) == (50, 0.5, ["\n"], "")
+    assert (request.max_tokens, request.temperature, list(request.stop), request.model) == (50, 0.5, ["\n"], PACK)
 
 
 async def test_a_reply_as_it_is_written(serve: Serve) -> None:

@@ -7,6 +7,7 @@ import json
 import socket
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import aclosing, asynccontextmanager
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -15,6 +16,7 @@ from fastapi.responses import JSONResponse, PlainTextResponse, Response, Streami
 
 from app.access import Access
 from app.errors import BadRequest, ParleyError, WireError, WorkerBusy, WorkerError, WorkerUnavailable
+from app.names import Only
 from app.rest import install, model_routes
 from app.rest_chat import chat_routes
 from app.workers.base import ChatRequest, LanguageModel, ReplyPart, TextDelta, ToolCall, Usage
@@ -95,7 +97,7 @@ async def test_every_field_of_a_request_arrives(serve: Serve) -> None:
     async with client(f"{url}/v1/", api_key="sk-1") as chat:
         assert (await parts_of(chat, request))[1] is None
         assert (await parts_of(chat, ASK))[1] is None
-    assert served.requests == [request, ASK]
+    assert served.requests == [replace(request, model="scripted"), replace(ASK, model="scripted")]
 
 
 async def test_closing_a_reply_stops_the_server_at_once(serve: Serve) -> None:
@@ -261,8 +263,8 @@ async def test_health_of_our_worker_and_of_others(serve: Serve) -> None:
 
     other = FastAPI()  # as vLLM: an empty body at /health, then the list of models
     install(other, Access(api_keys=frozenset({"sk-1"})))
-    other.include_router(chat_routes(ScriptedLanguage([]), "llama"))
-    other.include_router(model_routes(["llama"]))
+    other.include_router(chat_routes(ScriptedLanguage([]), Only("llama")))
+    other.include_router(model_routes(Only("llama")))
     url = await serve(other)
     async with client(url, api_key="sk-1") as chat:
         health = await chat.health()
