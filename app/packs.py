@@ -60,6 +60,8 @@ class RecognizerSettings:
     """`pocketsphinx`, or empty for none."""
     second_opinion_below: float = 0.0
     """Whisper confidence below which the second opinion is asked."""
+    second_opinion_words: str = ""
+    """File of the pack with PocketSphinx's n-gram model of what callers say; empty: its own of general English."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,13 +92,21 @@ class LanguageSettings:
 
 @dataclass(frozen=True, slots=True)
 class VoiceSettings:
-    """[voice]: the ONNX voice."""
+    """[voice]: the synthesizer's model."""
 
+    engine: str = "onnx"
+    """onnx, or an engine of an environment of its own (docs/voices.md): coqui-vits or coqui-xtts."""
     path: str = "voice"
     names: tuple[str, ...] = ()
     """Voices by name, the first is the default. OpenAI's own voice names are aliases of it."""
     sample_rate: int = 24_000
     """Hertz."""
+    licence: str = ""
+    """Of the weights, an SPDX expression or CPML. Engines other than onnx ask for it; see `app/licences.py`."""
+    reference: str = ""
+    """Recording in the voice's folder that a coqui-xtts voice is cloned from."""
+    consent: str = ""
+    """Who agreed that the voice of `reference` is cloned, and to what use. Without it no voice is cloned."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -195,7 +205,10 @@ def read_pack(folder: Path) -> Pack:
             raise PackError(f"{manifest}: {path} lies outside of the pack")
     for path in folder.rglob("*"):
         if path.suffix in EXECUTABLE_SUFFIXES:
-            raise PackError(f"{path}: a pack may not hold {path.suffix} files, since loading one can run code")
+            raise PackError(
+                f"{path}: a pack may not hold {path.suffix} files, since loading one can run code; "
+                f"python -m app.workers.coqui_convert makes safetensors of a Coqui checkpoint"
+            )
     return pack
 
 

@@ -8,11 +8,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from app.errors import SettingsError
+from app.errors import PackError, SettingsError
+from app.licences import check_licence
 from app.packs import Pack
 from app.workers.base import LanguageModel, Recognizer, Synthesizer
 
 RECOGNIZERS = ("whisper", "pocketsphinx")
+VOICES = ("onnx", "coqui-vits", "coqui-xtts")
 
 
 def reach_recognizer(urls: str, *, api_key: str = "") -> Recognizer:
@@ -44,7 +46,7 @@ def load_recognizer(pack: Pack, engine: str, *, device: str = "auto", threads: i
     if engine not in RECOGNIZERS:
         raise SettingsError(f"no recognizer engine {engine!r}; there are: {', '.join(RECOGNIZERS)}")
     if engine == "pocketsphinx":
-        return _load_sphinx()
+        return _load_sphinx(pack)
     from app.workers.whisper import WhisperRecognizer
 
     settings = pack.recognizer
@@ -71,7 +73,7 @@ def load_recognizer(pack: Pack, engine: str, *, device: str = "auto", threads: i
         raise SettingsError(f"no recognizer {settings.second_opinion!r} for a second opinion; there is: pocketsphinx")
     from app.workers.opinion import SecondOpinion
 
-    return SecondOpinion(whisper, _load_sphinx(), below=settings.second_opinion_below)
+    return SecondOpinion(whisper, _load_sphinx(pack), below=settings.second_opinion_below)
 
 
 def load_language(pack: Pack, *, device: str = "auto", threads: int = 1) -> LanguageModel:
@@ -100,11 +102,36 @@ def load_vllm(
     )
 
 
-def load_synthesizer(pack: Pack, *, threads: int = 1) -> Synthesizer:
-    """The pack's voice."""
-    from app.workers.voice import OnnxVoice
+def load_synthesizer(
+    pack: Pack, *, device: str = "auto", threads: int = 1, accepted_licences: Sequence[str] = ()
+) -> Synthesizer:
+    """The pack's voice. Raises PackError, and LicenceError for weights whose licence the operator must accept."""
+    settings, folder = pack.voice, pack.voice_folder
+    if settings.engine == "onnx":
+        from app.workers.voice import OnnxVoice
 
-    return OnnxVoice(pack.voice_folder, names=pack.voice.names, model=pack.name, threads=threads)
+        return OnnxVoice(folder, names=settings.names, model=pack.name, threads=threads)
+    check_licence(settings.licence, settings.licence in accepted_licences, f"the voice of pack {pack.name}")
+    if settings.engine == "coqui-vits":
+        from app.workers.coqui_vits import CoquiVits
+
+        return CoquiVits(
+            folder, names=settings.names, model=pack.name, language=pack.language, device=device, threads=threads
+        )
+    if settings.engine == "coqui-xtts":
+        from app.workers.coqui_xtts import CoquiXtts
+
+        return CoquiXtts(
+            folder,
+            reference=settings.reference,
+            consent=settings.consent,
+            language=pack.language,
+            names=settings.names,
+            model=pack.name,
+            device=device,
+            threads=threads,
+        )
+    raise PackError(f"pack {pack.name} has voice engine {settings.engine!r}; there are: {', '.join(VOICES)}")
 
 
 def load_judge() -> Recognizer:
@@ -114,10 +141,13 @@ def load_judge() -> Recognizer:
     return SphinxRecognizer(processes=1)
 
 
-def _load_sphinx() -> Recognizer:
+def _load_sphinx(pack: Pack) -> Recognizer:
     from app.workers.sphinx import SphinxRecognizer
 
-    return SphinxRecognizer()
+    words = pack.recognizer.second_opinion_words
+    if words and not (pack.folder / words).is_file():
+        raise PackError(f"the pack {pack.name} names {words}, but there is no such file in {pack.folder}")
+    return SphinxRecognizer(words=str(pack.folder / words) if words else "")
 
 
 def _http(urls: str) -> list[str]:

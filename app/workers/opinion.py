@@ -72,7 +72,8 @@ class SecondOpinionRecognition:
         except BaseException:
             await self._end_second()
             raise
-        if self._second is None or transcript.confidence >= self._below:
+        # Where the first heard nobody, nobody spoke: the second takes noise for words.
+        if self._second is None or not transcript.text or transcript.confidence >= self._below:
             await self._end_second()
             return transcript
         try:

@@ -20,11 +20,14 @@ INTERIM_BYTES = int(0.4 * HEARING_RATE) * BYTES_PER_SAMPLE  # of new audio befor
 class SphinxRecognizer:
     """Speech to text by PocketSphinx. About 94 MB and, at 0.15 to 0.3 of real time, a third of a core a process."""
 
-    def __init__(self, *, processes: int = 2, name: str = "en-us") -> None:
-        """`processes` is how many utterances can be open at once; they start now and load in the background."""
+    def __init__(self, *, processes: int = 2, words: str = "", name: str = "en-us") -> None:
+        """`processes` is how many utterances can be open at once; they start now and load in the background.
+
+        `words`: file of an n-gram model of what callers say; empty: PocketSphinx's own of general English.
+        """
         if processes < 1:
             raise ValueError(f"got {processes} processes, expected at least 1")
-        self._idle = [SphinxProcess() for _ in range(processes)]
+        self._idle = [SphinxProcess(words) for _ in range(processes)]
         self._slots = processes
         self._name = name
 

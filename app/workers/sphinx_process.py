@@ -39,9 +39,11 @@ class SphinxText:
 class SphinxProcess:
     """A decoder process, replaced by a new one when it dies. Requests are answered in order."""
 
-    def __init__(self) -> None:
+    def __init__(self, words: str = "") -> None:
+        """`words`: file of an n-gram model; empty: PocketSphinx's own of general English."""
+        self._words = words
         self._requests: queue.SimpleQueue[tuple[Verb, Pcm16, Future[SphinxText] | None]] = queue.SimpleQueue()
-        self._process, self._pipe = _spawn()
+        self._process, self._pipe = _spawn(words)
         threading.Thread(target=self._serve, name="sphinx", daemon=True).start()
 
     @property
@@ -83,7 +85,7 @@ class SphinxProcess:
                 broken = True
                 self._process.kill()
                 self._pipe.close()
-                self._process, self._pipe = _spawn()
+                self._process, self._pipe = _spawn(self._words)
                 if verb == "begin":  # it died between utterances: nothing is lost
                     broken = False
                     self._pipe.send((verb, frame))
@@ -91,12 +93,13 @@ class SphinxProcess:
                 answer.set_exception(WorkerError("the PocketSphinx process died during the utterance"))
 
 
-def decode_requests(pipe: Connection) -> None:
+def decode_requests(pipe: Connection, words: str) -> None:
     """Main of the decoder process."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the parent, whose end ends this one
     import pocketsphinx
 
-    decoder = pocketsphinx.Decoder(samprate=HEARING_RATE, loglevel="FATAL")
+    model = {"lm": words} if words else {}
+    decoder = pocketsphinx.Decoder(samprate=HEARING_RATE, loglevel="FATAL", **model)
     # Each utterance starts from the same estimate of the microphone: better than the last caller's, and no caller's
     # words depend on another's.
     neutral = decoder.get_cmn(False)
@@ -138,11 +141,11 @@ def _text(decoder: Any) -> SphinxText:
     return SphinxText(" ".join(words), min(1.0, math.exp(mean)))
 
 
-def _spawn() -> tuple[Any, Connection]:
+def _spawn(words: str) -> tuple[Any, Connection]:
     """A fresh decoder process and our end of its pipe. Spawned, not forked: the parent has threads and locks."""
     context = multiprocessing.get_context("spawn")
     ours, theirs = context.Pipe()
-    process = context.Process(target=decode_requests, args=(theirs,), name="sphinx", daemon=True)
+    process = context.Process(target=decode_requests, args=(theirs, words), name="sphinx", daemon=True)
     process.start()
     theirs.close()
     return process, ours

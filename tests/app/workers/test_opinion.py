@@ -53,6 +53,10 @@ async def test_below_the_threshold_the_second_is_believed(confidence: float, sec
     assert (first.scripted.open, other.open) == (0, 0)
 
 
+async def test_where_the_first_heard_nobody_the_second_is_not_believed() -> None:
+    assert await heard(SecondOpinion(Sure("", 0.1), ScriptedRecognizer(["words made of noise"]), below=0.6)) == ""
+
+
 async def test_a_full_or_failing_second_leaves_the_first_alone() -> None:
     first = Sure("first words", 0.1)
     full = ScriptedRecognizer(["other"], slots=0)
