@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import orjson
 from websockets.asyncio.client import ClientConnection
-from websockets.exceptions import ConnectionClosed
+from websockets.exceptions import ConnectionClosed, InvalidStatus
 
 from app.audio import BYTES_PER_SAMPLE, REALTIME_RATE, Pcm16, seconds_of, to_waveform
 from app.errors import ParleyError
@@ -112,7 +112,7 @@ async def turn(url: str, recording: Sequence[str]) -> Outcome:
         outcome.failure = "no answer came"
     except (ParleyError, ConnectionClosed) as error:
         outcome.failure = str(error)
-        outcome.refused = isinstance(error, ParleyError)  # a session that was not opened
+        outcome.refused = isinstance(error.__cause__, InvalidStatus)  # an answer, but no session
     return outcome
 
 

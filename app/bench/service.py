@@ -26,20 +26,20 @@ class Service:
     url: str
     pid: int | None = None
 
-    def cpu_seconds(self) -> dict[str, float]:
-        """CPU time of each process so far, by command (gateway, recognizer, ...); empty for a service of others.
+    def cpu_seconds(self) -> dict[tuple[str, int], float]:
+        """CPU time so far of each process, by command (gateway, recognizer, ...) and process id.
 
-        What a process has started counts as its own.
+        What a process has started counts as its own. Empty for a service that the bench did not start.
         """
         if self.pid is None:
             return {}
         import psutil
 
-        spent: dict[str, float] = {}
+        spent: dict[tuple[str, int], float] = {}
         for child in psutil.Process(self.pid).children():
-            with contextlib.suppress(psutil.Error):
+            with contextlib.suppress(psutil.Error, ValueError):  # one that ends just now, or no stage
                 command = child.cmdline()
-                name = command[command.index("app") + 1]
+                name = command[command.index("app") + 1], child.pid
                 for process in (child, *child.children(recursive=True)):
                     times = process.cpu_times()
                     spent[name] = spent.get(name, 0.0) + times.user + times.system

@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import collections
 import itertools
 import random
 import re
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -81,15 +82,18 @@ async def _bench(url: str, counts: Sequence[int], turns: int, recordings: Sequen
         for count in counts:
             if rows:
                 await asyncio.sleep(COOL_SECONDS)
-            before = here.cpu_seconds()
+            before, own = here.cpu_seconds(), time.process_time()
             asked = max(turns, count * TURNS_EACH) if count > 1 else turns
             outcomes = await _calls(here, questions, count, asked)
             row = summarise(outcomes, count)
-            after = here.cpu_seconds()
-            row |= {f"cpu_{name}_ms": 1000 * (after[name] - before.get(name, 0)) / asked for name in after}
+            if before:
+                row |= cpu_of_a_turn(before, here.cpu_seconds(), asked)
+            row["cpu_of_a_turn_callers_ms"] = 1000 * (time.process_time() - own) / asked
             if judged and count == 1:
                 row |= await _judged([outcome for _, outcome in outcomes])
             rows.append(row)
+            failures = collections.Counter(outcome.failure for _, outcome in outcomes if outcome.failure)
+            notes += [f"{count} callers, {n} turns: {failure}" for failure, n in failures.most_common(3)]
             if float(row["missing"]) > LOST * asked:
                 notes.append(f"stopped at {count} callers: {row['missing']} of {asked} turns had no answer")
                 break
@@ -123,6 +127,18 @@ def summarise(outcomes: Sequence[tuple[Question, Outcome]], callers: int) -> dic
     if all(question.text for question, _ in outcomes):
         row["heard_exactly_percent"] = 100 * sum(o.heard == q.text for q, o in outcomes) / n
         row["fitting_percent"] = 100 * sum(_fits(q, o) for q, o in outcomes) / n
+    return row
+
+
+def cpu_of_a_turn(
+    before: Mapping[tuple[str, int], float], after: Mapping[tuple[str, int], float], turns: int
+) -> dict[str, Cell]:
+    """CPU time of each stage, and how many of the service's processes had to be started again meanwhile."""
+    row: dict[str, Cell] = {}
+    for (name, pid), seconds in sorted(after.items()):
+        key = f"cpu_of_a_turn_{name}_ms"
+        row[key] = float(row.get(key, 0)) + 1000 * (seconds - before.get((name, pid), 0)) / turns
+    row["restarts"] = len(after.keys() - before.keys())
     return row
 
 

@@ -6,7 +6,7 @@ import numpy as np
 
 from app.audio import REALTIME_RATE
 from app.bench.caller import Ear, Outcome, appends, turn, without_trailing_silence
-from app.bench.talk import Question, aims, summarise
+from app.bench.talk import Question, aims, cpu_of_a_turn, summarise
 from app.bench.words import word_errors
 
 TENTH = bytes(REALTIME_RATE // 10 * 2)
@@ -54,6 +54,13 @@ def test_the_aim_is_missed_by_latency_and_by_missing_answers() -> None:
     assert "missed" in aims([{"callers": 16, "first_audio_p95_ms": 501.0, "missing": 0}])[0]
     assert "missed" in aims([{"callers": 16, "first_audio_p95_ms": 400.0, "missing": 1}])[0]
     assert aims([{"callers": 1, "first_audio_p95_ms": 400.0, "missing": 0}]) == []
+
+
+def test_cpu_time_is_counted_over_restarts() -> None:
+    before = {("gateway", 1): 2.0, ("language", 2): 1.0}
+    after = {("gateway", 9): 0.5, ("language", 2): 1.25}
+    row = cpu_of_a_turn(before, after, 10)
+    assert row == {"cpu_of_a_turn_gateway_ms": 50, "cpu_of_a_turn_language_ms": 25, "restarts": 1}
 
 
 def test_speech_ends_with_its_last_sound() -> None:
