@@ -7,7 +7,7 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet -c constraints.txt
 PACK := models/packs/en-starter
 
-.PHONY: serve test test-vllm vllm check install bench starter starter-recognizer starter-language starter-voice starter-card clean
+.PHONY: serve test test-vllm vllm check install bench bench-publish starter starter-recognizer starter-language starter-voice starter-card clean
 
 serve: $(VENV)/base  ## install what the service needs and start it
 	$(BIN)/parley serve --host $(HOST) --port $(PORT)
@@ -28,12 +28,25 @@ check: $(VENV)/dev  ## format, lint, types, import rules
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 	$(BIN)/python -m app.licence_check
+	$(MAKE) --no-print-directory lint-images
+
+lint-images: $(VENV)/dev  ## Dockerfiles, and the compose file against its schema
+	$(BIN)/hadolint docker/Dockerfile docker/*.Dockerfile
+	$(BIN)/check-jsonschema --builtin-schema vendor.compose-spec docker-compose.yml
+
+prove-images: $(VENV)/dev  ## the images' steps without a container engine: installs and starts, a few minutes
+	$(BIN)/python docker/prove.py
 
 bench: $(VENV)/bench  ## latency of whole turns, on this machine
 	$(BIN)/parley bench
 
 bench-%: $(VENV)/bench  ## one bench by name: talk, gateway, recognizer, synthesizer, vllm
 	$(BIN)/parley bench $* $(BENCH)
+
+bench-publish: $(VENV)/bench  ## the figures in runs/bench, into the README
+	mkdir -p docs/bench
+	cp runs/bench/*.json runs/bench/*.svg docs/bench/
+	$(BIN)/python -m app.bench.readme
 
 starter: starter-recognizer starter-language starter-voice starter-card  ## train the starter pack from nothing
 
