@@ -14,12 +14,14 @@ import sys
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 from fastapi import FastAPI
 
 from app import config, listen, metrics, models, supervisor, talk, tracing
 from app.access import Access
 from app.bench import command as bench
+from app.catalogue import Catalogue
 from app.config import Settings
 from app.errors import ParleyError
 from app.packs import Pack, find_pack
@@ -160,23 +162,21 @@ def _gateway(settings: Settings, pack: Pack, access: Access) -> FastAPI:
         connect.reach_language(settings.language, api_key=settings.language_key, model=settings.language_model),
         connect.reach_synthesizer(settings.synthesizer, api_key=settings.worker_key),
     )
-    options = GatewayOptions(
-        max_sessions=settings.max_sessions, packs=Path(settings.packs), default_pack=settings.pack
-    )
+    options = GatewayOptions(max_sessions=settings.max_sessions, packs=Path(settings.packs), default_pack=settings.pack)
     return create_app(pack, workers, access=access, options=options)
 
 
 def _worker(command: str, settings: Settings, pack: Pack, access: Access) -> FastAPI:
     from app.workers import connect, server
+    from app.workers.shelf import Shelf, free_memory
+    from app.workers.shelf_routes import shelf_routes
+    from app.workers.shelved import ShelvedLanguage, ShelvedRecognizer, ShelvedSynthesizer
 
     # Each engine counts its own threads; OpenMP's default of one per core, times three workers, fights over the cores.
     os.environ.setdefault("OMP_NUM_THREADS", str(settings.threads))
     os.environ.setdefault("HF_HUB_OFFLINE", "1")
-    if command == "recognizer":
-        recognizer = connect.load_recognizer(
-            pack, settings.recognizer, device=settings.device, threads=settings.threads
-        )
-        return server.recognizer_app(recognizer, access=access, model=pack.name)
+    device, threads = settings.device, settings.threads
+    packs = Catalogue(pack, Path(settings.packs), name=settings.pack)
     if command == "language" and settings.engine == "vllm":
         vllm = connect.load_vllm(
             pack,
@@ -186,12 +186,35 @@ def _worker(command: str, settings: Settings, pack: Pack, access: Access) -> Fas
             url=settings.language,
             api_key=settings.language_key,
         )
-        return server.language_app(vllm, access=access, model=pack.name)
-    if command == "language":
-        language = connect.load_language(pack, device=settings.device, threads=settings.threads)
-        return server.language_app(language, access=access, model=pack.name)
-    synthesizer = connect.load_synthesizer(pack, threads=settings.threads)
-    return server.synthesizer_app(synthesizer, access=access, model=pack.name)
+        return server.language_app(vllm, access=access, model=pack.name, models=packs)
+
+    def shelf(build: Callable[[Pack], Any], folder: Callable[[Pack], Path]) -> Shelf[Any]:
+        held = Shelf(command, packs, build, folder, resident=settings.resident_packs, free_memory=free_memory)
+        held.load_default()
+        return held
+
+    if command == "recognizer":
+        held = shelf(
+            lambda pack: connect.load_recognizer(pack, settings.recognizer, device=device, threads=threads),
+            lambda pack: pack.recognizer_folder,
+        )
+        app = server.recognizer_app(ShelvedRecognizer(held), access=access, model=pack.name, models=packs)
+    elif command == "language":
+        held = shelf(
+            lambda pack: connect.load_language(pack, device=device, threads=threads),
+            lambda pack: pack.language_folder,
+        )
+        app = server.language_app(ShelvedLanguage(held), access=access, model=pack.name, models=packs)
+    else:
+        held = shelf(
+            lambda pack: connect.load_synthesizer(
+                pack, device=device, threads=threads, accepted_licences=settings.accepted_licences
+            ),
+            lambda pack: pack.voice_folder,
+        )
+        app = server.synthesizer_app(ShelvedSynthesizer(held), access=access, model=pack.name, models=packs)
+    app.include_router(shelf_routes(held))
+    return app
 
 
 def _log_to_stderr(process: str, level: str) -> None:

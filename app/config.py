@@ -60,12 +60,16 @@ class Settings:
     """PEM private key of the certificate."""
     max_sessions: int = 256
     """Callers at once in each gateway process; further ones are refused."""
+    resident_packs: int = 4
+    """Packs that a worker holds in memory at most; idle ones make room for others."""
     device: str = "auto"
     """Where engines run: auto, cpu or cuda."""
     workers: int = 1
     """Gateway processes that share the port; each carries dozens of callers on one core."""
     threads: int = 1
     """CPU threads of each engine."""
+    accept_licence: str = ""
+    """Licences of voices that are taken on the operator's word, separated by commas, for instance CPML."""
     log_level: str = "info"
     """debug, info, warning or error."""
     otel_endpoint: str = ""
@@ -78,6 +82,8 @@ class Settings:
             raise SettingsError(f"workers must be at least 1, got {self.workers}")
         if self.max_sessions < 1:
             raise SettingsError(f"max-sessions must be at least 1, got {self.max_sessions}")
+        if self.resident_packs < 1:
+            raise SettingsError(f"resident-packs must be at least 1, got {self.resident_packs}")
         if self.threads < 1:
             raise SettingsError(f"threads must be at least 1, got {self.threads}")
         if bool(self.tls_cert) != bool(self.tls_key):
@@ -105,6 +111,11 @@ class Settings:
     def origins(self) -> tuple[str, ...]:
         """Foreign origins that the Origin header may carry."""
         return _list(self.allow_origin)
+
+    @property
+    def accepted_licences(self) -> tuple[str, ...]:
+        """Licences outside of the allow-list that the operator accepts."""
+        return _list(self.accept_licence)
 
     @property
     def scheme(self) -> str:
