@@ -15,7 +15,7 @@ from starlette.websockets import WebSocketDisconnect
 from app import metrics, tracing
 from app.access import Access
 from app.errors import BadAudio, ParleyError, WireError
-from app.names import Only
+from app.names import Models, Only
 from app.reply import close
 from app.rest import install
 from app.rest_audio import speech_routes, transcription_routes
@@ -27,10 +27,10 @@ from app.workers.observed import Observed
 log = logging.getLogger("parley.worker")
 
 
-def recognizer_app(recognizer: Recognizer, *, access: Access, model: str) -> FastAPI:
-    """A recognizer worker."""
+def recognizer_app(recognizer: Recognizer, *, access: Access, model: str, models: Models | None = None) -> FastAPI:
+    """A recognizer worker for requests that mean `models`; None: the one named `model`."""
     app = _worker_app(recognizer, access, "recognizer")
-    app.include_router(transcription_routes(recognizer, Only(model)))
+    app.include_router(transcription_routes(recognizer, models or Only(model)))
 
     @app.websocket("/wire/recognize")
     async def recognize(socket: WebSocket) -> None:
@@ -41,10 +41,10 @@ def recognizer_app(recognizer: Recognizer, *, access: Access, model: str) -> Fas
     return app
 
 
-def synthesizer_app(synthesizer: Synthesizer, *, access: Access, model: str) -> FastAPI:
-    """A synthesizer worker."""
+def synthesizer_app(synthesizer: Synthesizer, *, access: Access, model: str, models: Models | None = None) -> FastAPI:
+    """A synthesizer worker; `models` as above."""
     app = _worker_app(synthesizer, access, "synthesizer")
-    app.include_router(speech_routes(synthesizer, Only(model)))
+    app.include_router(speech_routes(synthesizer, models or Only(model)))
 
     @app.websocket("/wire/speak")
     async def speak(socket: WebSocket) -> None:
@@ -55,10 +55,10 @@ def synthesizer_app(synthesizer: Synthesizer, *, access: Access, model: str) -> 
     return app
 
 
-def language_app(language: LanguageModel, *, access: Access, model: str) -> FastAPI:
-    """A language worker: stock OpenAI chat completions, nothing of ours."""
+def language_app(language: LanguageModel, *, access: Access, model: str, models: Models | None = None) -> FastAPI:
+    """A language worker: stock OpenAI chat completions, nothing of ours; `models` as above."""
     app = _worker_app(language, access, "language")
-    app.include_router(chat_routes(language, Only(model)))
+    app.include_router(chat_routes(language, models or Only(model)))
     return app
 
 
