@@ -2,8 +2,8 @@
 
 Every COPY, ENV, RUN, HEALTHCHECK, ENTRYPOINT and CMD of the cpu profile's images is carried out below one temporary
 folder that stands for the container's root, with nothing of this checkout's environment. Then the four processes of the
-compose file run on loopback, each with its own health check, and a caller asks each worker something. What only an image
-can show is skipped by name: users and their rights (useradd, install -o, USER), ports, volumes, capabilities.
+compose file run on loopback, each with its own health check, and a caller asks each worker something. What only an
+image can show is skipped by name: users and their rights (useradd, install -o, USER), ports, volumes, capabilities.
 """
 
 from __future__ import annotations
