@@ -7,7 +7,7 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet -c constraints.txt
 PACK := models/packs/en-starter
 
-.PHONY: serve test test-vllm vllm check install bench bench-publish starter starter-recognizer starter-language starter-voice starter-card clean
+.PHONY: serve test test-vllm vllm check lint-images prove-images install bench bench-publish starter starter-recognizer starter-language starter-voice starter-card clean
 
 serve: $(VENV)/base  ## install what the service needs and start it
 	$(BIN)/parley serve --host $(HOST) --port $(PORT)

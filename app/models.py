@@ -111,7 +111,9 @@ def pull(
             _write_chat_template(target)
         print(f"{model.name} is in {target} ({model.licence})", file=out)
         if model.convert:
-            print(f"  it is a checkpoint, not yet a voice: {model.convert}", file=out)
+            voice = folder / profile.pack / model.stage if profile.pack else target.with_name(f"{model.name}-voice")
+            command = model.convert.format(source=target, voice=voice)
+            print(f"  it is a checkpoint, not yet a voice; in the environment of its engine: {command}", file=out)
     if profile.pack:
         manifest = folder / profile.pack / MANIFEST
         if not manifest.exists():  # an operator's changes to it stay

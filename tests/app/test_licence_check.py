@@ -61,6 +61,15 @@ def test_the_sources_of_a_pack(notice: str | None, fault: str, tmp_path: Path) -
     assert all(fault in one for one in faults)
 
 
+def test_the_voice_of_a_pack(tmp_path: Path) -> None:
+    folder = tmp_path / "p"
+    folder.mkdir()
+    (folder / "pack.toml").write_text(PACK + '[voice]\nlicence = "CPML"\n')
+    (folder / "NOTICE").write_text("")
+    (fault,) = faults_of_packs(tmp_path)
+    assert "its voice is under CPML" in fault
+
+
 @pytest.mark.parametrize(
     ("metadata", "licence"),
     [

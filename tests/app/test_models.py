@@ -120,11 +120,11 @@ def test_nothing_is_fetched_before_every_licence_is_accepted(hub: Hub, tmp_path:
 
 
 def test_a_checkpoint_to_convert_stays_out_of_the_pack(hub: Hub, tmp_path: Path) -> None:
-    voice = model("mouth", "voice", convert="run the converter")
+    voice = model("mouth", "voice", convert="convert {source} to {voice}")
     said = pull_from(hub, Profile("p", "", (model(), voice), pack="en-small"), tmp_path)
     assert (tmp_path / "sources" / "mouth" / "model.bin").exists()
     assert not (tmp_path / "en-small" / "voice").exists()
-    assert "run the converter" in said
+    assert f"convert {tmp_path}/sources/mouth to {tmp_path}/en-small/voice" in said
 
 
 def test_a_profile_without_models_needs_no_hub(tmp_path: Path, hub: Hub) -> None:
