@@ -1,6 +1,6 @@
 """`python -m finetune.starter.recognizer [STAGE ...]`: the starter's recognizer from nothing to a measured pack.
 
-Stages, in order and each resumable: data, train, export, evaluate; and opinion, which helps to set the pack's
+Stages, in order and each resumable: data, train, export, words, evaluate; and opinion, which helps to set the pack's
 threshold for a second opinion. This file only wires them together.
 """
 
@@ -10,7 +10,7 @@ import argparse
 import os
 from pathlib import Path
 
-STAGES = ("data", "train", "export", "evaluate")
+STAGES = ("data", "train", "export", "words", "evaluate")
 RUN = Path("runs/starter/recognizer")
 PACK = Path("models/packs/en-starter")
 SEED = 0
@@ -39,6 +39,8 @@ def main() -> None:
             train(arguments.run, arguments.core_minutes, arguments.wall_minutes)
         elif stage == "export":
             export(arguments.run, arguments.pack)
+        elif stage == "words":
+            words(arguments.run, arguments.pack)
         elif stage == "opinion":
             opinion(arguments.run, arguments.pack, data)
         elif stage == "evaluate":
@@ -88,6 +90,13 @@ def export(run: Path, pack: Path) -> None:
     tokenizer = Tokenizer.from_file(str(run / "tokenizer.json"))
     training = Training(run, tokenizer, Shape(), SEED)
     export_whisper(training.averaged(), tokenizer, pack / "recognizer")
+
+
+def words(run: Path, pack: Path) -> None:
+    """The word model of the second opinion, in the pack."""
+    from finetune.starter.opinion_words import write_words
+
+    write_words(pack, run)
 
 
 def evaluate(run: Path, pack: Path, data: Path | None) -> None:

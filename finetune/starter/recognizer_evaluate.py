@@ -68,11 +68,18 @@ async def hear(recognizer: Recognizer, recordings: Sequence[Recording]) -> list[
     return transcripts
 
 
-async def _evaluate(pack: Pack, data: Path | None, seed: int) -> list[dict[str, Any]]:
-    from app.workers.opinion import SecondOpinion
+def load_sphinx(pack: Pack) -> Recognizer:
+    """PocketSphinx with the pack's words."""
     from app.workers.sphinx import SphinxRecognizer
 
-    whisper, sphinx = load_whisper(pack), SphinxRecognizer(processes=1)
+    words = pack.recognizer.second_opinion_words
+    return SphinxRecognizer(processes=1, words=str(pack.folder / words) if words else "")
+
+
+async def _evaluate(pack: Pack, data: Path | None, seed: int) -> list[dict[str, Any]]:
+    from app.workers.opinion import SecondOpinion
+
+    whisper, sphinx = load_whisper(pack), load_sphinx(pack)
     below = pack.recognizer.second_opinion_below
     rows: list[dict[str, Any]] = []
 

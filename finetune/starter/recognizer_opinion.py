@@ -13,7 +13,7 @@ from pathlib import Path
 from app.packs import read_pack
 from finetune.measure import word_errors
 from finetune.starter import augment, speech
-from finetune.starter.recognizer_evaluate import hear, load_whisper
+from finetune.starter.recognizer_evaluate import hear, load_sphinx, load_whisper
 from finetune.starter.recognizer_heldout import Recording, generated_noise, reader, rooms, spoken
 
 EACH = 60
@@ -43,7 +43,7 @@ def measure_opinion(pack: Path, data: Path | None, report: Path, seed: int) -> N
         rates: dict[str, float] = {"below": threshold}
         for kind in kinds:
             mine = [case for case in cases if case.kind == kind]
-            asked = [case.confidence < threshold and bool(case.second_text) for case in mine]
+            asked = [case.confidence < threshold and bool(case.first_text and case.second_text) for case in mine]
             errors = sum(c.second_errors if ask else c.first_errors for c, ask in zip(mine, asked, strict=True))
             rates[kind] = round(errors / max(1, sum(case.words for case in mine)), 4)
         table.append(rates)
@@ -58,9 +58,8 @@ def _as_json(case: Case) -> dict[str, str | float]:
 
 
 async def _hear_both(folder: Path, data: Path | None, seed: int) -> list[Case]:
-    from app.workers.sphinx import SphinxRecognizer
-
-    whisper, sphinx = load_whisper(read_pack(folder)), SphinxRecognizer(processes=1)
+    pack = read_pack(folder)
+    whisper, sphinx = load_whisper(pack), load_sphinx(pack)
     sets: dict[str, list[Recording]] = {
         "known": spoken("dev", EACH, seed, speech.training_voice),
         "espeak": spoken("dev", EACH, seed + 1, speech.development_voice),
