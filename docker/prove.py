@@ -4,6 +4,7 @@ Every COPY, ENV, RUN, HEALTHCHECK, ENTRYPOINT and CMD of the cpu profile's image
 folder that stands for the container's root, with nothing of this checkout's environment. Then the four processes of the
 compose file run on loopback, each with its own health check, and a caller asks each worker something. What only an
 image can show is skipped by name: users and their rights (useradd, install -o, USER), ports, volumes, capabilities.
+Python is the one at hand.
 """
 
 from __future__ import annotations
@@ -213,7 +214,7 @@ def ask(port: int) -> None:
     )
     heard = json.loads(post(port, "audio/transcriptions", body, "multipart/form-data; boundary=b"))["text"]
     say(f"recognizer through the gateway: {heard!r}")
-    messages = [{"role": "user", "content": "what is twelve plus thirty"}]
+    messages = [{"role": "user", "content": "hello, how are you"}]
     reply = json.loads(post(port, "chat/completions", {"model": "en-starter", "messages": messages}))
     said = reply["choices"][0]["message"]["content"]
     say(f"language through the gateway: {said!r}")
