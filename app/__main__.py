@@ -72,6 +72,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 async def _serve(settings: Settings) -> int:
+    from app.workers import connect
+
     find_pack(Path(settings.packs), settings.pack)  # refused here, once, instead of by four processes
     port = settings.port or supervisor.free_port()
     supervisor.check_port(settings.host, port)
@@ -79,7 +81,7 @@ async def _serve(settings: Settings) -> int:
     children = []
     for stage in STAGES:
         on_vllm = stage == "language" and settings.engine == "vllm"
-        if urls[stage].startswith(("http://", "https://")) and not on_vllm:
+        if connect.is_url(urls[stage]) and not on_vllm:
             continue
         worker = dataclasses.replace(
             settings, host="127.0.0.1", port=supervisor.free_port(), api_key="", tls_cert="", tls_key=""

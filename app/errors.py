@@ -16,6 +16,7 @@ ParleyError
     ├── WorkerBusy        the worker is full; trying again later may succeed
     │   ├── InsufficientMemory  there is not enough memory for one more pack
     │   └── PackInUse     a pack cannot be unloaded while it is used
+    ├── WrongBase         no language worker serves the base that a pack was trained on
     └── WireError         bytes on the private wire that are not a message
 """
 
@@ -126,6 +127,12 @@ class PackInUse(WorkerBusy):
     """Utterances, replies or clauses of the pack are under way: 409."""
 
     code = "pack_in_use"
+
+
+class WrongBase(WorkerError):
+    """A pack's adapter needs a base that none of the language workers has."""
+
+    code = "wrong_language_base"
 
 
 class WireError(WorkerError):

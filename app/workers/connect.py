@@ -13,16 +13,26 @@ from app.licences import check_licence
 from app.packs import Pack
 from app.workers.base import LanguageModel, Recognizer, Synthesizer
 
+OPENAI = "openai:"  # before the URL of a server of OpenAI's API that is none of our workers
 RECOGNIZERS = ("whisper", "pocketsphinx")
 VOICES = ("onnx", "coqui-vits", "coqui-xtts")
 
 
 def reach_recognizer(urls: str, *, api_key: str = "") -> Recognizer:
-    """The recognizer workers at URLs separated by commas, as one. Raises SettingsError."""
+    """The recognizer workers at URLs separated by commas, as one; `openai:URL` is any server of OpenAI's audio API.
+
+    Raises SettingsError.
+    """
+    from app.workers.openai_audio import OpenAIRecognizer
     from app.workers.remote import RemoteRecognizer
     from app.workers.spread import SpreadRecognizer
 
-    return SpreadRecognizer({url: RemoteRecognizer(url, api_key=api_key) for url in _http(urls)})
+    def at(url: str) -> Recognizer:
+        if url.startswith(OPENAI):
+            return OpenAIRecognizer(url.removeprefix(OPENAI), api_key=api_key)
+        return RemoteRecognizer(url, api_key=api_key)
+
+    return SpreadRecognizer({url: at(url) for url in _urls(urls)})
 
 
 def reach_language(urls: str, *, api_key: str = "", model: str = "") -> LanguageModel:
@@ -30,15 +40,28 @@ def reach_language(urls: str, *, api_key: str = "", model: str = "") -> Language
     from app.workers.openai_chat import OpenAIChat
     from app.workers.spread import SpreadLanguage
 
-    return SpreadLanguage({url: OpenAIChat(url, api_key=api_key, model=model) for url in _http(urls)})
+    return SpreadLanguage(
+        {url: OpenAIChat(url.removeprefix(OPENAI), api_key=api_key, model=model) for url in _urls(urls)}
+    )
 
 
 def reach_synthesizer(urls: str, *, api_key: str = "") -> Synthesizer:
-    """The synthesizer workers at URLs separated by commas, as one. Raises SettingsError."""
+    """The synthesizer workers at URLs separated by commas, as one; `openai:URL` as for `reach_recognizer`."""
+    from app.workers.openai_audio import OpenAISynthesizer
     from app.workers.remote import RemoteSynthesizer
     from app.workers.spread import SpreadSynthesizer
 
-    return SpreadSynthesizer({url: RemoteSynthesizer(url, api_key=api_key) for url in _http(urls)})
+    def at(url: str) -> Synthesizer:
+        if url.startswith(OPENAI):
+            return OpenAISynthesizer(url.removeprefix(OPENAI), api_key=api_key)
+        return RemoteSynthesizer(url, api_key=api_key)
+
+    return SpreadSynthesizer({url: at(url) for url in _urls(urls)})
+
+
+def is_url(setting: str) -> bool:
+    """Whether a stage's setting says where to reach it, and not which engine to load."""
+    return setting.removeprefix(OPENAI).startswith(("http://", "https://"))
 
 
 def load_recognizer(pack: Pack, engine: str, *, device: str = "auto", threads: int = 1) -> Recognizer:
@@ -98,7 +121,7 @@ def load_vllm(
     from app.workers.vllm import VllmLanguage
 
     return VllmLanguage(
-        pack, packs, python=python, arguments=arguments, url=_http(url)[0] if url else "", api_key=api_key
+        pack, packs, python=python, arguments=arguments, url=_urls(url)[0] if url else "", api_key=api_key
     )
 
 
@@ -150,10 +173,10 @@ def _load_sphinx(pack: Pack) -> Recognizer:
     return SphinxRecognizer(words=str(pack.folder / words) if words else "")
 
 
-def _http(urls: str) -> list[str]:
+def _urls(urls: str) -> list[str]:
     """Every URL of a list separated by commas, once."""
     found = list(dict.fromkeys(url.strip().rstrip("/") for url in urls.split(",") if url.strip()))
     for url in found or [urls]:
-        if not url.startswith(("http://", "https://")):
-            raise SettingsError(f"a worker's URL begins with http:// or https://, got {url!r}")
+        if not is_url(url):
+            raise SettingsError(f"a worker's URL begins with http:// or https://, or openai: before it, got {url!r}")
     return found

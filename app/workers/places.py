@@ -7,7 +7,7 @@ asked meanwhile only where every other rests too.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
@@ -45,9 +45,9 @@ class Places(Generic[S]):
         self.all = [Place(url, worker) for url, worker in workers.items()]
         self._clock = clock
 
-    def next(self, refusals: Mapping[str, WorkerError]) -> Place[S] | None:
+    def next(self, refusals: Mapping[str, WorkerError], among: Sequence[Place[S]] | None = None) -> Place[S] | None:
         """Whom to ask after `refusals`, by URL: those that rest come last, and never where another is only full."""
-        left = [place for place in self.all if place.url not in refusals]
+        left = [place for place in (self.all if among is None else among) if place.url not in refusals]
         if awake := [place for place in left if not self.rests(place)]:
             return min(awake, key=lambda place: place.open)
         if any(isinstance(error, WorkerBusy) for error in refusals.values()):

@@ -9,11 +9,11 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
 from typing import TypeAlias, TypeVar, Unpack
 
 from app.audio import BYTES_PER_SAMPLE, HEARING_RATE, Pcm16
-from app.errors import ParleyError, WorkerBusy, WorkerError, WorkerUnavailable
+from app.errors import ParleyError, WorkerBusy, WorkerError, WorkerUnavailable, WrongBase
 from app.reply import close
 from app.workers.base import (
     Asked,
@@ -170,8 +170,9 @@ class SpreadLanguage:
         self._places = Places(workers, clock=clock)
 
     async def reply(self, request: ChatRequest) -> AsyncIterator[ReplyPart]:
-        """The reply of one that has room. Raises WorkerError, BadRequest."""
-        parts = _stream(self._places, lambda worker: worker.reply(request))
+        """The reply of one that serves the pack's base and has room. Raises WrongBase, WorkerError, BadRequest."""
+        serving = await self._serving(request.base_sha256) if request.base_sha256 else self._places.all
+        parts = _stream(self._places, lambda worker: worker.reply(request), serving)
         async with contextlib.aclosing(parts):
             async for part in parts:
                 yield part
@@ -179,6 +180,29 @@ class SpreadLanguage:
     async def health(self) -> Health:
         """The first healthy one's, with the state of every URL. Raises WorkerUnavailable."""
         return await _health(self._places)
+
+    async def _serving(self, base: str) -> list[Place[LanguageModel]]:
+        """The places with this base; one that does not say is taken at the word of whoever set its URL."""
+        unknown = [place for place in self._places.all if place.base_sha256 is None and not self._places.rests(place)]
+        await self._ask(unknown)
+        if not (fitting := [place for place in self._places.all if place.base_sha256 in (base, "")]):
+            await self._ask(self._places.all)  # one may have been started anew, with another base
+            fitting = [place for place in self._places.all if place.base_sha256 in (base, "")]
+        if not any(place.base_sha256 for place in self._places.all):
+            return self._places.all  # nobody answers, which asking them will say
+        if not fitting:
+            bases = {place.url: place.base_sha256 or "an unknown one" for place in self._places.all}
+            theirs = "; ".join(f"{url} serves {other}" for url, other in bases.items())
+            raise WrongBase(f"the pack needs language base {base}, but {theirs}")
+        return fitting
+
+    async def _ask(self, places: Iterable[Place[LanguageModel]]) -> None:
+        asked = list(places)
+        for place, state in zip(
+            asked, await asyncio.gather(*(_state(self._places, each) for each in asked)), strict=True
+        ):
+            if not isinstance(state, Health):
+                self._places.failed(place)
 
 
 class SpreadSynthesizer:
@@ -201,10 +225,12 @@ class SpreadSynthesizer:
         return await _health(self._places)
 
 
-async def _stream(places: Places[S], open: Callable[[S], AsyncIterator[T]]) -> AsyncGenerator[T, None]:
+async def _stream(
+    places: Places[S], open: Callable[[S], AsyncIterator[T]], among: Sequence[Place[S]] | None = None
+) -> AsyncGenerator[T, None]:
     """What the first place that takes the work gives; after its first item, no other place is asked."""
     refusals: dict[str, WorkerError] = {}
-    while (place := places.next(refusals)) is not None:
+    while (place := places.next(refusals, among)) is not None:
         items = open(place.worker)
         begun = False
         place.open += 1
@@ -254,4 +280,5 @@ async def _state(places: Places[S], place: Place[S]) -> Health | WorkerError:
     except WorkerError as error:
         return error
     places.answered(place)
+    place.base_sha256 = str(health.detail.get("base_sha256", ""))
     return health

@@ -5,15 +5,15 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import pytest
 
 from app.access import Access
-from app.errors import WorkerBusy, WorkerError, WorkerUnavailable
+from app.errors import WorkerBusy, WorkerError, WorkerUnavailable, WrongBase
 from app.reply import close
 from app.supervisor import free_port
-from app.workers.base import ChatRequest, ReplyPart, TextDelta
+from app.workers.base import ChatRequest, Health, LanguageModel, ReplyPart, TextDelta
 from app.workers.connect import reach_language, reach_recognizer, reach_synthesizer
 from app.workers.places import LONGEST_REST_SECONDS, Places, nobody
 from app.workers.scripted import HOLD, ScriptedLanguage, ScriptedRecognizer, ScriptedSynthesizer
@@ -207,6 +207,44 @@ def test_one_urls_own_error_stands() -> None:
     assert nobody({"a": error}) is error
     with pytest.raises(ValueError, match="expected at least one"):
         Places({})
+
+
+class Based(ScriptedLanguage):
+    """A chat server that says which base it serves; empty: it does not say."""
+
+    def __init__(self, base: str) -> None:
+        super().__init__([base or "any"], repeat=True)
+        self.base = base
+
+    async def health(self) -> Health:
+        return Health("language", "scripted", "scripted", {"base_sha256": self.base} if self.base else {})
+
+
+async def test_a_pack_is_answered_by_a_server_of_its_base() -> None:
+    first, second = Based("aaa"), Based("bbb")
+    async with (
+        serving(language_app(first, access=Access(), model="scripted")) as one,
+        serving(language_app(second, access=Access(), model="scripted")) as two,
+    ):
+        stage = reach_language(f"{one},{two}")
+        assert [await said(stage, base) for base in ("bbb", "aaa", "bbb")] == ["bbb", "aaa", "bbb"]
+        with pytest.raises(WrongBase, match=f"needs language base ccc, but {one} serves aaa; {two} serves bbb"):
+            await said(stage, "ccc")
+        second.base = "ccc"  # started anew with another one
+        assert await said(stage, "ccc") == "bbb"
+    with pytest.raises(WorkerUnavailable):
+        await said(stage, "ccc")
+
+
+async def test_a_server_that_names_no_base_is_taken_at_its_operators_word() -> None:
+    async with serving(language_app(Based(""), access=Access(), model="scripted")) as url:
+        assert await said(reach_language(f"{DEAD},{url}"), "aaa") == "any"
+    with pytest.raises(WorkerUnavailable):
+        await said(reach_language(DEAD), "aaa")
+
+
+async def said(stage: LanguageModel, base: str) -> str:
+    return text_of([part async for part in stage.reply(replace(HELLO, base_sha256=base))])
 
 
 async def free(recognizer: ScriptedRecognizer) -> None:
