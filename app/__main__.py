@@ -197,7 +197,9 @@ def _worker(command: str, settings: Settings, pack: Pack, access: Access) -> Fas
 
     if command == "recognizer":
         held = shelf(
-            lambda pack: connect.load_recognizer(pack, settings.recognizer, device=device, threads=threads),
+            lambda pack: connect.load_recognizer(
+                pack, settings.recognizer, device=device, compute_type=settings.compute_type, threads=threads
+            ),
             lambda pack: pack.recognizer_folder,
         )
         app = server.recognizer_app(ShelvedRecognizer(held), access=access, model=pack.name, models=packs)

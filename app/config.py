@@ -64,6 +64,8 @@ class Settings:
     """Packs that a worker holds in memory at most; idle ones make room for others."""
     device: str = "auto"
     """Where engines run: auto, cpu or cuda."""
+    compute_type: str = "default"
+    """Numbers that the recognizer computes with: default (as stored), int8, float16, int8_float16 or float32."""
     workers: int = 1
     """Gateway processes that share the port; each carries dozens of callers on one core."""
     threads: int = 1

@@ -64,7 +64,9 @@ def is_url(setting: str) -> bool:
     return setting.removeprefix(OPENAI).startswith(("http://", "https://"))
 
 
-def load_recognizer(pack: Pack, engine: str, *, device: str = "auto", threads: int = 1) -> Recognizer:
+def load_recognizer(
+    pack: Pack, engine: str, *, device: str = "auto", compute_type: str = "default", threads: int = 1
+) -> Recognizer:
     """The pack's recognizer; `pocketsphinx` alone needs nothing of the pack. Raises SettingsError, PackError."""
     if engine not in RECOGNIZERS:
         raise SettingsError(f"no recognizer engine {engine!r}; there are: {', '.join(RECOGNIZERS)}")
@@ -78,6 +80,7 @@ def load_recognizer(pack: Pack, engine: str, *, device: str = "auto", threads: i
     whisper = WhisperRecognizer(
         settings.path if named else str(pack.recognizer_folder),
         device=device,
+        compute_type=compute_type,
         threads=threads,
         trained_short=settings.trained_short,
         margin_seconds=settings.margin_seconds,

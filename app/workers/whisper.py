@@ -113,7 +113,8 @@ class WhisperRecognizer:
         return Health("recognizer", "whisper", self._name, detail)
 
     async def windows(self, audio: Pcm16, asked: Asked) -> list[Window]:
-        """The audio made ready, off the event loop."""
+        """The audio made ready, off the event loop. Raises WorkerError."""
+        self._batches.check_open()
         loop = asyncio.get_running_loop()
         return await loop.run_in_executor(self._features, self._decoder.windows.of, audio, asked)
 

@@ -107,12 +107,16 @@ class Batches(Generic[W, H]):
         """Windows whose turn has not come."""
         return len(self._waiting)
 
+    def check_open(self) -> None:
+        """Raises WorkerError once closed."""
+        if self._closed:
+            raise WorkerError("the recognizer has been unloaded")
+
     def submit(self, window: W, priority: int) -> asyncio.Future[H]:
         """Queues a window; cancelling the result before its turn takes it out again. Raises WorkerError."""
         result: Future[H] = Future()
         with self._changed:
-            if self._closed:
-                raise WorkerError("the recognizer has been unloaded")
+            self.check_open()
             metrics.QUEUE_DEPTH.labels("recognizer").observe(len(self._waiting))
             self._waiting.append(Job((priority, next(self._order)), window, result))
             self._changed.notify()

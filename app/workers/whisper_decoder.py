@@ -121,8 +121,8 @@ class WhisperDecoder:
             starts = [[*self._tokenizer(code).sot_sequence, self._tokenizer(code).no_timestamps] for code in languages]
             prompts = [[*window.asked.context, *start] for window, start in zip(windows, starts, strict=True)]
             given, longest = len(prompts[0]), windows[0].longest
-            # CTranslate2 stops at half of max_length, or at what the prompt leaves of it, whichever is less.
-            most = min(POSITIONS, max(2 * longest, longest + given))
+            # CTranslate2 stops at half of max_length, or at what the prompt less its last token leaves of it.
+            most = min(POSITIONS, max(2 * longest, longest + given - 1))
             results = self._model.generate(
                 encoded,
                 prompts,
@@ -132,7 +132,7 @@ class WhisperDecoder:
                 return_no_speech_prob=True,
             )
             heard = [
-                self._heard(result, language, min(most // 2, most - given))
+                self._heard(result, language, min(most // 2, most - given + 1))
                 for language, result in zip(languages, results, strict=True)
             ]
             if any(window.asked.word_times for window in windows):

@@ -40,7 +40,7 @@ def plain(text: str) -> str:
 def once(text: str) -> str:
     """`a b` of `a b a b a b`, also where the last repeat is cut off."""
     words = text.split()
-    for length in range(1, len(words) // 2 + 1):
+    for length in range(1, len(words)):
         if all(word == words[index % length] for index, word in enumerate(words)):
             return " ".join(words[:length])
     return " ".join(words)

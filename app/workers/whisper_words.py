@@ -20,6 +20,7 @@ from app.workers.base import Word
 STATE_SECONDS = 0.02  # of audio in one encoder state
 LOUD = 0.05  # of the loudest block's amplitude: -26 dB, above a room's noise and below a fricative
 BLOCK = HEARING_RATE // 50  # 20 ms
+LAST_WORD_SECONDS = 1.0  # what is loud for longer behind the last word's start is something else
 UNSPACED = ("zh", "ja", "th", "lo", "my", "yue")
 
 
@@ -38,6 +39,8 @@ def aligned_words(alignment: Any, tokens: Sequence[int], tokenizer: Any, wavefor
     bounds = np.concatenate([[0], np.cumsum([len(group) for group in groups[:-1]])])
     first, last = loud_part(waveform)
     starts, ends = (np.clip(times[np.minimum(b, len(times) - 1)], first, last) for b in (bounds[:-1], bounds[1:]))
+    if len(ends) and last - starts[-1] < LAST_WORD_SECONDS:
+        ends[-1] = last  # the end token's attention mostly leaves before the last word is over
     probabilities = alignment.text_token_probs
     words = [
         Word(text, float(start), float(end), float(np.mean(probabilities[low:high])))

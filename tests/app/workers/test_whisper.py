@@ -19,12 +19,13 @@ PACK = Path(__file__).parents[3] / "models/packs/en-starter"
 RATE = 16_000
 
 
-def load(*, trained_short: bool = True, max_utterances: int = 64) -> WhisperRecognizer:
+def load(*, trained_short: bool = True, max_utterances: int = 64, compute_type: str = "default") -> WhisperRecognizer:
     """The starter's recognizer with its pack's own thresholds."""
     settings = read_pack(PACK).recognizer
     return WhisperRecognizer(
         str(PACK / "recognizer"),
         device="cpu",
+        compute_type=compute_type,
         trained_short=trained_short,
         margin_seconds=settings.margin_seconds,
         no_speech_threshold=settings.no_speech_threshold,
@@ -96,7 +97,7 @@ async def test_hypotheses_end_with_an_abort_and_the_slot_is_free() -> None:
     recognition = await recognizer.start()
     reading = asyncio.ensure_future(anext(recognition.hypotheses(), None))
     await asyncio.sleep(0)
-    with pytest.raises(WorkerBusy, match="the limit is 1"):
+    with pytest.raises(WorkerBusy, match="1 utterances are open, the limit is 1"):
         await recognizer.start()
     await recognition.abort()
     await recognition.abort()
@@ -107,11 +108,56 @@ async def test_hypotheses_end_with_an_abort_and_the_slot_is_free() -> None:
     assert (await recognizer.health()).detail["open"] == 0
 
 
-async def test_many_callers_keep_their_own_words(whisper: WhisperRecognizer) -> None:
-    texts = ["what time is it", "tell me a story", "turn on the lights", "hello"] * 2
-    transcripts = await asyncio.gather(*[heard(whisper, flite(text, rate=RATE)) for text in texts])
-    alone = [await heard(whisper, flite(text, rate=RATE)) for text in texts]
-    assert [t.text for t in transcripts] == [t.text for t in alone]
+MIXED = [
+    ("hello", "slt"),
+    ("yes", "kal16"),
+    ("what time is it", "slt"),
+    ("what time is it", "awb"),
+    ("tell me a story", "kal16"),
+    ("turn on the lights in the kitchen", "slt"),
+    ("turn off the lights in the bedroom please", "awb"),
+    ("what is the weather in paris", "kal16"),
+    ("set a timer for forty five minutes and then tell me a story", "slt"),
+]
+"""Of one to four seconds; their short windows are of two to five lengths."""
+
+
+@pytest.mark.parametrize("trained_short", [True, False], ids=["short", "padded"])
+async def test_batched_text_is_the_text_alone(trained_short: bool) -> None:
+    recognizer = load(trained_short=trained_short)
+    clips = [flite(text, voice, RATE) for text, voice in (MIXED * 2 if trained_short else MIXED[:4])]
+    alone = [await heard(recognizer, clip) for clip in clips]
+    before = (await recognizer.health()).detail
+    together = await asyncio.gather(*[heard(recognizer, clip) for clip in clips])
+    after = (await recognizer.health()).detail
+    assert together == alone  # confidence and no-speech probability too
+    assert len({transcript.text for transcript in alone}) > 2
+    if trained_short:
+        assert after["batches"] - before["batches"] < len(clips)
+        assert after["batch_size_largest"] > 1
+
+
+async def test_windows_of_any_kind_are_decoded_alike_in_company() -> None:
+    """Past the CPU's limits: what a GPU's batches do."""
+    recognizer = load()
+    asked = recognizer._decoder.asked("en", "", "", False)
+    windows = [recognizer._decoder.windows.of(flite(text, voice, RATE), asked)[0] for text, voice in MIXED]
+    for kind in {window.kind for window in windows}:
+        same = [window for window in windows if window.kind == kind] * 4
+        assert recognizer._decoder.hear(same) == [recognizer._decoder.hear([window])[0] for window in same]
+
+
+async def test_an_utterances_end_overtakes_its_interim_text() -> None:
+    recognizer = load()
+    clip = flite("what time is it", rate=RATE)
+    recognition = await recognizer.start()
+    recognition.feed(clip)
+    reading = asyncio.ensure_future(anext(recognition.hypotheses(), None))
+    while recognition._interim is None:
+        await asyncio.sleep(0)
+    transcript = await recognition.finish()
+    assert await reading is None
+    assert transcript.text == "what time is it"
 
 
 async def test_long_audio_is_heard_in_windows(whisper: WhisperRecognizer) -> None:
@@ -131,6 +177,26 @@ async def test_health_names_engine_and_slots(whisper: WhisperRecognizer) -> None
     health = await whisper.health()
     assert (health.stage, health.engine, health.model) == ("recognizer", "whisper", "recognizer")
     assert health.detail["slots"] == 64
+    assert health.detail["device"] == "cpu"
+    assert health.detail["waiting"] == 0
+    assert 1.0 <= health.detail["batch_size_mean"] <= health.detail["batch_size_largest"]
+
+
+@pytest.mark.parametrize(("asked", "used"), [("int8", "int8_float32"), ("float32", "float32")])
+async def test_compute_types(asked: str, used: str) -> None:
+    recognizer = load(compute_type=asked)
+    assert (await recognizer.health()).detail["compute_type"] == used
+    assert (await heard(recognizer, flite("what time is it", rate=RATE))).text == "what time is it"
+
+
+async def test_a_closed_recognizer_says_so() -> None:
+    recognizer = load()
+    recognition = await recognizer.start()
+    recognition.feed(flite("hello", rate=RATE))
+    recognizer.close()
+    with pytest.raises(WorkerError, match="unloaded"):
+        await recognition.finish()
+    assert (await recognizer.health()).detail["open"] == 0
 
 
 @pytest.mark.parametrize(
