@@ -59,8 +59,7 @@ class Utterance:
                 stable = _common_prefix(previous, words)[:-1]
                 previous = words
                 text = " ".join(stable)
-                if len(text) > len(self.shown) and text.startswith(self.shown):
-                    delta = text[len(self.shown) :]
+                if delta := _after(self.shown, text):
                     self.shown = text
                     yield delta
         except ParleyError:
@@ -70,7 +69,7 @@ class Utterance:
 
     def rest(self, transcript: str) -> str:
         """What is left of the final words after those shown; empty where the final words differ from them."""
-        return transcript[len(self.shown) :] if transcript.startswith(self.shown) else ""
+        return _after(self.shown, transcript)
 
     async def finish(self) -> Transcript:
         """The transcript. Raises WorkerError."""
@@ -95,6 +94,13 @@ class Utterance:
         self._backlog.clear()
         self._recognition = recognition
         return recognition
+
+
+def _after(shown: str, text: str) -> str:
+    """What `text` says after the words `shown`; empty where it does not begin with them (`there` is not `the`)."""
+    if not shown:
+        return text
+    return text[len(shown) :] if text.startswith(shown + " ") else ""
 
 
 def _common_prefix(first: list[str], second: list[str]) -> list[str]:
