@@ -14,7 +14,15 @@ from typing import Any, Final
 import httpx
 import orjson
 
-from app.errors import BadRequest, ParleyError, WireError, WorkerBusy, WorkerError, WorkerUnavailable
+from app.errors import (
+    BadRequest,
+    InsufficientMemory,
+    ParleyError,
+    WireError,
+    WorkerBusy,
+    WorkerError,
+    WorkerUnavailable,
+)
 from app.workers.base import ReplyPart, TextDelta, ToolCall, Usage
 
 MAX_LINE: Final = 4 * 1024 * 1024  # bytes of one event; a longer one is no chunk of a reply
@@ -146,6 +154,8 @@ def _error_of(event: Any, status: int) -> ParleyError:
     code, param = fields.get("code"), fields.get("param")
     if code == WorkerUnavailable.code:
         return WorkerUnavailable(message)
+    if code == InsufficientMemory.code:
+        return InsufficientMemory(message)
     if code == WorkerBusy.code or status in (429, 503):
         return WorkerBusy(message)
     if code == WireError.code:

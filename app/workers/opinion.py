@@ -46,6 +46,12 @@ class SecondOpinion:
             opinion = {"error": error.message}
         return Health(health.stage, health.engine, health.model, {**health.detail, "second_opinion": opinion})
 
+    def close(self) -> None:
+        """Ends the processes and threads of both."""
+        for recognizer in (self._first, self._second):
+            if (close := getattr(recognizer, "close", None)) is not None:
+                close()
+
 
 class SecondOpinionRecognition:
     """One utterance on both."""

@@ -29,6 +29,7 @@ class SphinxRecognizer:
             raise ValueError(f"got {processes} processes, expected at least 1")
         self._idle = [SphinxProcess(words) for _ in range(processes)]
         self._slots = processes
+        self._closed = False
         self._name = name
 
     async def start(
@@ -52,6 +53,12 @@ class SphinxRecognizer:
         detail = {"slots": self._slots, "open": self._slots - len(self._idle)}
         return Health("recognizer", "pocketsphinx", self._name, detail)
 
+    def close(self) -> None:
+        """Ends the processes; one that has an utterance ends after it."""
+        self._closed = True
+        while self._idle:
+            self._idle.pop().close()
+
     @property
     def idle_pids(self) -> list[int | None]:
         """Of the processes that have no utterance."""
@@ -59,7 +66,10 @@ class SphinxRecognizer:
 
     def release(self, process: SphinxProcess) -> None:
         """Takes a process back for the next utterance."""
-        self._idle.append(process)
+        if self._closed:
+            process.close()
+        else:
+            self._idle.append(process)
 
 
 class SphinxRecognition:

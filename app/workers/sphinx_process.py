@@ -24,7 +24,7 @@ from app.errors import WorkerError
 
 SILENT_PEAK = 4  # of 32768, 78 dB below full scale: no microphone is that quiet
 
-Verb: TypeAlias = Literal["begin", "feed", "interim", "finish"]
+Verb: TypeAlias = Literal["begin", "feed", "interim", "finish", "close"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,11 +66,19 @@ class SphinxProcess:
         self._requests.put((verb, b"", answer))
         return answer
 
+    def close(self) -> None:
+        """Ends the thread and the process, once what was asked before is answered."""
+        self._requests.put(("close", b"", None))
+
     def _serve(self) -> None:
         """The thread: passes requests on, and fails an utterance whose process died."""
         broken = False
         while True:
             verb, frame, answer = self._requests.get()
+            if verb == "close":
+                self._pipe.close()  # which ends the process
+                self._process.join()
+                return
             try:
                 if verb == "begin":
                     broken = False

@@ -107,6 +107,22 @@ async def test_processes_end_with_their_parent() -> None:
     pytest.fail(f"process {pid} outlived its parent by a minute")
 
 
+async def test_closing_ends_idle_processes_at_once_and_others_after_their_utterance() -> None:
+    recognizer = SphinxRecognizer(processes=2)
+    recognition = await recognizer.start()
+    [idle] = recognizer.idle_pids
+    busy = recognition.pid
+    recognizer.close()
+    recognition.feed(silence(0.5, RATE))
+    assert (await recognition.finish()).text == ""
+    for pid in (idle, busy):
+        async with asyncio.timeout(60):
+            while pid and _lives(pid):
+                await asyncio.sleep(0.05)
+    with pytest.raises(WorkerBusy):
+        await recognizer.start()
+
+
 def _lives(pid: int) -> bool:
     try:
         with open(f"/proc/{pid}/stat") as stat:
