@@ -60,18 +60,19 @@ class VllmLanguage:
         self.base_sha256 = _base_sha256(pack, base)
         if pack.adapter_folder:
             check_adapter(pack.adapter_folder, self.base_sha256)
-        self._server: VllmServer | None = None
+        self.server: VllmServer | None = None
+        """The server that was started; None for one that was joined."""
         if not url:
-            self._server = VllmServer(python, [*server_arguments(pack, packs, base), *arguments])
-            url, api_key = self._server.url, self._server.api_key
+            self.server = VllmServer(python, [*server_arguments(pack, packs, base), *arguments])
+            url, api_key = self.server.url, self.server.api_key
         self.url = url.removesuffix("/v1")
-        self._adapters = Adapters(self.url, api_key=api_key)
+        self.adapters = Adapters(self.url, api_key=api_key)
         self._chat = OpenAIChat(self.url, api_key=api_key, alternate=base is not None and takes_turns(base))
         self._models: dict[str, str] = {}  # NAME@VERSION of a pack -> the server's name for it
         self._refused: set[str] = set()
         self._loading = threading.Lock()
         try:
-            self._base_model = self._adapters.names()[0]
+            self._base_model = self.adapters.names()[0]
             self._take(pack)
             self._follow_packs()
         except BaseException:
@@ -97,14 +98,9 @@ class VllmLanguage:
 
     def close(self) -> None:
         """Ends the server, where we started it."""
-        self._adapters.close()
-        if self._server is not None:
-            self._server.close()
-
-    @property
-    def server(self) -> VllmServer | None:
-        """The server that was started; None for one that was joined."""
-        return self._server
+        self.adapters.close()
+        if self.server is not None:
+            self.server.close()
 
     def _find(self, model: str) -> str:
         """The server's name for a pack by name, or one that was not there before. Raises UnknownModel, PackError."""
@@ -118,10 +114,10 @@ class VllmLanguage:
         """Makes the server's adapters those of the packs on disk; a server that was started again gets them again."""
         with self._loading:
             packs = {pack.reference: pack for pack in [self._pack, *packs_in(self._packs)]}
-            at_server = self._adapters.names()
+            at_server = self.adapters.names()
             for reference in set(self._models) - set(packs):
                 if reference in at_server:
-                    self._adapters.unload(reference)
+                    self.adapters.unload(reference)
                 del self._models[reference]
             for reference, pack in packs.items():
                 if self._models.get(reference) not in at_server and reference not in self._refused:
@@ -137,8 +133,8 @@ class VllmLanguage:
         if pack.adapter_folder:
             name = pack.reference
             check_adapter(pack.adapter_folder, self.base_sha256)
-            if name not in self._adapters.names():
-                self._adapters.load(name, pack.adapter_folder, self.base_sha256)
+            if name not in self.adapters.names():
+                self.adapters.load(name, pack.adapter_folder, self.base_sha256)
         elif pack.reference != self._pack.reference and pack.language_model.base_hash != self.base_sha256:
             theirs = pack.language_model.base_hash or "none"
             raise PackError(f"pack {pack.reference} names base_hash {theirs}, expected that served, {self.base_sha256}")

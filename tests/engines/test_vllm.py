@@ -1,0 +1,290 @@
+"""The real vLLM server on this machine's CPU, with a tiny Llama and adapters that were taught one answer each.
+
+Run by `make test-vllm`; .venv-vllm holds the server, which this environment speaks to over HTTP only.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import re
+import shutil
+import sys
+from collections.abc import Iterator
+from contextlib import aclosing
+from dataclasses import replace
+from pathlib import Path
+
+import httpx
+import pytest
+
+from app.config import REPOSITORY
+from app.errors import BadRequest, PackError, UnknownModel, WorkerError, WorkerUnavailable
+from app.packs import Pack, find_pack
+from app.supervisor import free_port
+from app.workers.base import ChatRequest, LanguageModel, ReplyPart, TextDelta, ToolCall, Usage
+from app.workers.base_hash import base_sha256
+from app.workers.openai_chat import OpenAIChat
+from app.workers.vllm import VllmLanguage
+from tests.engines.tiny_llama import CONTEXT, save_base, teach
+from tests.service.test_serve import family
+
+PYTHON = os.environ.get("PARLEY_VLLM_PYTHON") or str(REPOSITORY / ".venv-vllm/bin/python")
+pytestmark = [
+    pytest.mark.asyncio(loop_scope="module"),  # one server, one client, one loop
+    pytest.mark.skipif(not Path(PYTHON).is_file(), reason="vLLM is not installed (make vllm)"),
+]
+
+HELLO = [{"role": "user", "content": "hello"}]
+TIME = [{"role": "user", "content": "what time is it"}]
+CLOCK = {
+    "type": "function",
+    "function": {
+        "name": "get_time",
+        "description": "The time.",
+        "parameters": {"type": "object", "properties": {"city": {"type": "string"}}},
+    },
+}
+MANIFEST = """
+[pack]
+format = 1
+name = "{name}"
+version = "{version}"
+language = "en"
+[language]
+base = "{base}"
+{adapter}
+tool_parser = "hermes"
+context_tokens = {context}
+"""
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """base/, other/ (of the same shape), the adapters, and packs/ with plain, hello, clock and stray."""
+    folder = tmp_path_factory.mktemp("vllm")
+    base, other = save_base(folder / "base"), save_base(folder / "other", seed=2)
+    call = '<tool_call>{"name": "get_time", "arguments": {"city": "bergen"}}</tool_call>'
+    adapters = {
+        "hello": teach(base, folder / "hello", HELLO, "hello there"),
+        "clock": teach(base, folder / "clock", TIME, call, [CLOCK]),
+        "stray": teach(other, folder / "stray", HELLO, "good evening"),
+    }
+    write_pack(folder, "plain", base_hash=base_sha256(base))
+    for name, adapter in adapters.items():
+        write_pack(folder, name, adapter)
+    return folder
+
+
+def write_pack(
+    folder: Path, name: str, adapter: Path | None = None, *, version: str = "1", base_hash: str = ""
+) -> Path:
+    pack = folder / "packs" / (name if version == "1" else f"{name}@{version}")
+    pack.mkdir(parents=True)
+    lines = [f'base_hash = "{base_hash}"'] if base_hash else []
+    if adapter is not None:
+        shutil.copytree(adapter, pack / "adapter")
+        lines.append('adapter = "adapter"')
+    base = folder / "base"
+    manifest = MANIFEST.format(name=name, version=version, base=base, adapter="\n".join(lines), context=CONTEXT)
+    (pack / "pack.toml").write_text(manifest)
+    return pack
+
+
+def pack_of(folder: Path, name: str) -> Pack:
+    return find_pack(folder / "packs", name)
+
+
+@pytest.fixture(scope="module")
+def vllm(folder: Path) -> Iterator[VllmLanguage]:
+    for name, value in {"VLLM_CPU_KVCACHE_SPACE": "1", "VLLM_CPU_OMP_THREADS_BIND": "nobind"}.items():
+        os.environ.setdefault(name, value)
+    # One small machine runs it beside other work: no graphs are compiled, float32 gives the same words everywhere.
+    arguments = ["--dtype", "float32", "--enforce-eager"]
+    language = VllmLanguage(pack_of(folder, "plain"), folder / "packs", python=PYTHON, arguments=arguments)
+    yield language
+    language.close()
+
+
+async def parts_of(language: LanguageModel, request: ChatRequest) -> list[ReplyPart]:
+    return [part async for part in language.reply(request)]
+
+
+async def text_of(language: LanguageModel, request: ChatRequest) -> str:
+    return "".join(part.text for part in await parts_of(language, request) if isinstance(part, TextDelta))
+
+
+async def metric(language: VllmLanguage, name: str) -> float:
+    """The sum of one of vLLM's metrics over all labels."""
+    async with httpx.AsyncClient(trust_env=False) as client:
+        page = (await client.get(f"{language.url}/metrics")).text
+    return sum(float(value) for value in re.findall(rf"^{name}{{.*}} (\S+)$", page, re.MULTILINE))
+
+
+async def test_the_base_writes(vllm: VllmLanguage) -> None:
+    *words, usage = await parts_of(vllm, ChatRequest(HELLO, max_tokens=12))
+    assert isinstance(usage, Usage)
+    assert (usage.completion_tokens, usage.finish_reason) == (12, "length")
+    assert words
+    assert all(isinstance(word, TextDelta) for word in words)
+
+
+async def test_each_packs_adapter_answers_to_its_name(vllm: VllmLanguage) -> None:
+    before = await text_of(vllm, ChatRequest(HELLO, max_tokens=12))
+    named = [ChatRequest(HELLO, model=name, max_tokens=12) for name in ("hello@1", "hello", "plain@1", "")]
+    assert [(await text_of(vllm, request)).strip() for request in named[:2]] == ["hello there"] * 2
+    assert [await text_of(vllm, request) for request in named[2:]] == [before] * 2
+    assert "hello there" not in before
+    assert sorted((await vllm.health()).detail["packs"]) == ["clock@1", "hello@1", "plain@1"]
+
+
+async def test_adapters_answer_side_by_side(vllm: VllmLanguage) -> None:
+    requests = [ChatRequest(HELLO, model=name, max_tokens=12) for name in ("hello@1", "plain@1") * 4]
+    texts = await asyncio.gather(*(text_of(vllm, request) for request in requests))
+    assert len(set(texts)) == 2
+    assert [text.strip() == "hello there" for text in texts] == [True, False] * 4
+
+
+async def test_a_tool_is_called(vllm: VllmLanguage) -> None:
+    request = ChatRequest(TIME, tools=(CLOCK,), model="clock@1", max_tokens=40)
+    call, usage = await parts_of(vllm, request)
+    assert isinstance(call, ToolCall)
+    assert (call.name, call.arguments.replace(" ", "")) == ("get_time", '{"city":"bergen"}')
+    assert isinstance(usage, Usage)
+    assert usage.finish_reason == "tool_calls"
+
+
+async def test_an_adapter_of_another_base_is_refused(vllm: VllmLanguage, folder: Path) -> None:
+    with pytest.raises(PackError, match=r"was trained on base .* expected the served base"):
+        await parts_of(vllm, ChatRequest(HELLO, model="stray@1"))
+    # What this guards against: vLLM itself takes it without a word.
+    adapters = vllm.adapters
+    stray = folder / "packs/stray/adapter"
+    shutil.copytree(stray, folder / "disguised")
+    shutil.copyfile(folder / "packs/hello/adapter/parley_base.json", folder / "disguised/parley_base.json")
+    await asyncio.to_thread(adapters.load, "disguised", folder / "disguised", vllm.base_sha256)
+    await asyncio.to_thread(adapters.unload, "disguised")
+
+
+async def test_a_pack_that_comes_later_is_taken_and_one_that_goes_is_let_go(vllm: VllmLanguage, folder: Path) -> None:
+    request = ChatRequest(HELLO, model="hello@2", max_tokens=12)
+    with pytest.raises(UnknownModel):
+        await parts_of(vllm, request)
+    pack = write_pack(folder, "hello", folder / "hello", version="2")
+    assert (await text_of(vllm, request)).strip() == "hello there"
+    assert "hello@2" in await asyncio.to_thread(vllm.adapters.names)
+    shutil.rmtree(pack)
+    await vllm.health()
+    assert "hello@2" not in await asyncio.to_thread(vllm.adapters.names)
+    with pytest.raises(UnknownModel):
+        await parts_of(vllm, request)
+
+
+async def test_what_vllm_refuses_is_said(vllm: VllmLanguage, folder: Path) -> None:
+    with pytest.raises(WorkerError, match="already been loaded"):
+        await asyncio.to_thread(vllm.adapters.load, "hello@1", folder / "packs/hello/adapter", vllm.base_sha256)
+    with pytest.raises(WorkerError, match="cannot be found"):
+        await asyncio.to_thread(vllm.adapters.unload, "nobody@1")
+
+
+async def test_an_interruption_stops_the_server(vllm: VllmLanguage) -> None:
+    """Barge-in: closing the reply ends the work at the server, thousands of tokens before its end."""
+    before = await metric(vllm, "vllm:generation_tokens_total")
+    asked = 12_000
+    async with aclosing(vllm.reply(ChatRequest(HELLO, max_tokens=asked))) as reply:  # type: ignore[type-var]
+        assert isinstance(await anext(reply), TextDelta)
+        assert await metric(vllm, "vllm:num_requests_running") == 1
+    while await metric(vllm, "vllm:num_requests_running"):
+        await asyncio.sleep(0.02)
+    stopped = await metric(vllm, "vllm:generation_tokens_total")
+    print(f"stopped after {stopped - before:.0f} of {asked} tokens")
+    assert stopped - before < asked / 2
+    assert await metric(vllm, "vllm:generation_tokens_total") == stopped
+    assert (await text_of(vllm, ChatRequest(HELLO, model="hello@1"))).strip() == "hello there"
+
+
+async def test_the_next_turn_finds_the_last_in_the_cache(vllm: VllmLanguage) -> None:
+    asked = {"role": "user", "content": "tell me a story about a fox and the moon " * 12}
+    answer = await text_of(vllm, ChatRequest([asked], max_tokens=16))
+    hits = await metric(vllm, "vllm:prefix_cache_hits_total")
+    history = [asked, {"role": "assistant", "content": answer}, *HELLO]
+    *_, usage = await parts_of(vllm, ChatRequest(history, max_tokens=4))
+    assert isinstance(usage, Usage)
+    found = await metric(vllm, "vllm:prefix_cache_hits_total") - hits
+    print(f"{found:.0f} of {usage.prompt_tokens} prompt tokens were in the cache")
+    assert found > usage.prompt_tokens / 2
+
+
+async def test_a_history_that_is_too_long_loses_its_oldest_turns(vllm: VllmLanguage) -> None:
+    long = [{"role": role, "content": "one two three four " * 500} for _ in range(6) for role in ("user", "assistant")]
+    *_, usage = await parts_of(vllm, ChatRequest([*long, *HELLO], max_tokens=4))
+    assert isinstance(usage, Usage)
+    assert CONTEXT / 4 < usage.prompt_tokens < CONTEXT
+    with pytest.raises(BadRequest) as refused:
+        await parts_of(vllm, ChatRequest([{"role": "user", "content": "one two " * CONTEXT}], max_tokens=4))
+    assert refused.value.code == "context_length_exceeded"
+
+
+async def test_a_running_server_is_joined(vllm: VllmLanguage, folder: Path) -> None:
+    assert vllm.server is not None
+    key = vllm.server.api_key
+    joined = VllmLanguage(pack_of(folder, "hello"), folder / "packs", url=f"{vllm.url}/v1", api_key=key)
+    assert (await text_of(joined, ChatRequest(HELLO))).strip() == "hello there"
+    joined.close()
+    assert (await vllm.health()).engine == "vllm"  # joined, not owned
+    with pytest.raises(WorkerError, match="401"):
+        VllmLanguage(pack_of(folder, "hello"), folder / "packs", url=vllm.url, api_key="wrong")
+
+
+async def test_a_pack_that_names_another_base_does_not_start(folder: Path) -> None:
+    plain = pack_of(folder, "plain")
+    wrong = replace(plain, language_model=replace(plain.language_model, base_hash="aa"))
+    with pytest.raises(PackError, match=r"names base_hash aa, but the base in .* has"):
+        VllmLanguage(wrong, folder / "packs", python=PYTHON)
+    with pytest.raises(PackError, match=r"was trained on base .* expected the served base"):
+        VllmLanguage(pack_of(folder, "stray"), folder / "packs", python=PYTHON)
+
+
+async def test_the_command_serves_a_pack_and_takes_vllm_with_it_when_it_is_killed(folder: Path) -> None:
+    port = free_port()
+    worker = await asyncio.create_subprocess_exec(
+        sys.executable, "-m", "app", "language", "--engine=vllm", f"--packs={folder / 'packs'}", "--pack=hello",
+        f"--port={port}", f"--vllm-python={PYTHON}", "--vllm-arguments=--dtype float32 --enforce-eager",
+        cwd=REPOSITORY,
+    )  # fmt: skip
+    client = OpenAIChat(f"http://127.0.0.1:{port}")
+    try:
+        while not await answers(client):
+            assert worker.returncode is None
+            await asyncio.sleep(0.2)
+        assert (await client.health()).engine == "vllm"
+        for model, text in (("", "hello there"), ("hello", "hello there"), ("hello@1", "hello there")):
+            assert (await text_of(client, ChatRequest(HELLO, model=model))).strip() == text
+        call, _ = await parts_of(client, ChatRequest(TIME, tools=(CLOCK,), model="clock@1", max_tokens=40))
+        assert isinstance(call, ToolCall)
+        children = list(family(worker.pid))
+        assert len(children) >= 2  # the server and its engine
+        worker.kill()  # no chance to clean up
+        await worker.wait()
+        while any(map(is_running, children)):
+            await asyncio.sleep(0.05)
+    finally:
+        await client.close()
+        if worker.returncode is None:
+            worker.terminate()
+            await worker.wait()
+
+
+async def answers(client: OpenAIChat) -> bool:
+    try:
+        return bool(await client.health())
+    except WorkerUnavailable:
+        return False
+
+
+def is_running(process_id: int) -> bool:
+    """False also for one that ended and that nobody has asked for its status yet."""
+    try:
+        return Path(f"/proc/{process_id}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except OSError:
+        return False
