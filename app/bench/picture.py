@@ -42,8 +42,8 @@ def draw(report: Report, path: Path) -> None:
                 _lines(axes, report, figures)
             else:
                 _bars(axes, report, figures)
-            axes.set_ylim(bottom=0)
-            axes.legend(frameon=False)
+            axes.set_ylim(0, 105 if unit == "percent" else 1.05 * max(1e-9, axes.get_ylim()[1]))
+            axes.legend(frameon=False, loc="lower left", bbox_to_anchor=(0, 1), borderaxespad=0)
         about = ", ".join(f"{key} {report.configuration[key]}" for key in CONFIGURED if key in report.configuration)
         figure.suptitle(f"parley bench {report.bench}\n{about}", fontsize=9)
         figure.savefig(path, format="svg", metadata={"Date": None})

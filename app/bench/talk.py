@@ -38,6 +38,15 @@ TURNS_EACH = 6  # at least, of every caller, so that percentiles of many callers
 COOL_SECONDS = 5.0  # between two numbers of callers
 AUDIBLE = 0.005  # root mean square of a reply that can be heard, full scale 1
 LOST = 0.5  # of the turns: when more have no answer, more callers would say nothing new
+DRAWN = (
+    "first_audio_p50_ms",
+    "first_audio_p95_ms",
+    "missing",
+    "refused",
+    "turns_with_underrun",
+    "heard_exactly_percent",
+    "fitting_percent",
+)
 AIM_CALLERS, AIM_MS = 16, 500  # on two cores with the starter pack, 95 of 100 turns
 
 
@@ -103,8 +112,7 @@ async def _bench(url: str, counts: Sequence[int], turns: int, recordings: Sequen
         "speech": "recordings" if recordings else speaker(),
         "pause_s": PAUSE_SECONDS,
     }
-    drawn = ("first_audio_p50_ms", "first_audio_p95_ms", "fitting_percent", "heard_exactly_percent")
-    return Report("talk", configuration, rows, notes, drawn)
+    return Report("talk", configuration, rows, notes, DRAWN)
 
 
 def summarise(outcomes: Sequence[tuple[Question, Outcome]], callers: int) -> dict[str, Cell]:
