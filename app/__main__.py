@@ -6,6 +6,7 @@ import argparse
 import asyncio
 import contextlib
 import dataclasses
+import importlib.metadata
 import logging
 import os
 import shlex
@@ -46,9 +47,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
     talk.add_arguments(commands.add_parser("talk", help="talks to a running service with recordings"))
     models.add_arguments(commands.add_parser("models", help="lists and fetches bigger models"))
     commands.add_parser("bench", add_help=False, help="measures this machine; parley bench --help")
+    # Training adds its commands by entry points, so that the service never imports it.
+    added = {entry.name: entry for entry in importlib.metadata.entry_points(group="parley.commands")}
+    for name in added:
+        commands.add_parser(name, add_help=False, help=f"training; parley {name} --help")
     arguments = sys.argv[1:] if arguments is None else arguments
     if arguments[:1] == ["bench"]:  # each bench has options of its own, and is imported only when asked for
         return bench.main(arguments[1:])
+    if arguments and arguments[0] in added:
+        return _run_added(added[arguments[0]], arguments[1:])
     args = parser.parse_args(arguments)
     try:
         if args.command == "talk":
@@ -69,6 +76,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         return 130
     return 0
+
+
+def _run_added(entry: importlib.metadata.EntryPoint, arguments: Sequence[str]) -> int:
+    try:
+        command: Callable[[Sequence[str]], int] = entry.load()
+        return command(arguments)
+    except ModuleNotFoundError as error:
+        print(f"parley: {entry.name} needs {error.name}: pip install 'parley[train]'", file=sys.stderr)
+        return 1
 
 
 async def _serve(settings: Settings) -> int:

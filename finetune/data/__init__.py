@@ -1,0 +1,1 @@
+"""Data for training: manifests, importers, checks, splits, augmentation, the ledger of consent."""

@@ -1,0 +1,1 @@
+"""One file a corpus format; each yields rows and where their audio is."""
