@@ -2,12 +2,23 @@
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import AsyncIterator, Sequence
+
 import numpy as np
 
+from app.access import Access
 from app.audio import REALTIME_RATE
 from app.bench.caller import Ear, Outcome, appends, turn, without_trailing_silence
 from app.bench.talk import Question, aims, cpu_of_a_turn, summarise
 from app.bench.words import word_errors
+from app.errors import WorkerBusy
+from app.gateway import create_app
+from app.speaking import Workers
+from app.workers.scripted import ScriptedLanguage, ScriptedRecognizer, ScriptedSynthesizer
+from tests.packs import SCRIPTED
+from tests.serving import serving
+from tests.sounds import flite
 
 TENTH = bytes(REALTIME_RATE // 10 * 2)
 TIMINGS = {
@@ -67,6 +78,37 @@ def test_speech_ends_with_its_last_sound() -> None:
     sound = np.full(2400, 8000, np.int16).tobytes()
     assert without_trailing_silence(sound + bytes(9600)) == sound
     assert len(appends(sound + b"\1\0")) == 3  # 40 ms each, the last one filled up
+
+
+@contextlib.asynccontextmanager
+async def service(heard: Sequence[str | Exception], replies: Sequence[str]) -> AsyncIterator[str]:
+    workers = Workers(
+        ScriptedRecognizer(heard), ScriptedLanguage(replies), ScriptedSynthesizer(samples_per_character=60)
+    )
+    async with serving(create_app(SCRIPTED, workers, access=Access(frozenset()))) as url:
+        yield url
+
+
+async def test_a_turn_is_heard_answered_and_timed() -> None:
+    async with service(["what time is it"], ["It is ten."]) as url:
+        outcome = await turn(url, appends(flite("what time is it")))
+    assert (outcome.heard, outcome.replied, outcome.failure) == ("what time is it", "It is ten.", "")
+    assert outcome.done
+    assert len(outcome.ear.pcm) > 0
+    assert outcome.first_audio_ms is not None
+    assert outcome.felt_ms is not None
+
+
+async def test_a_full_worker_is_a_refusal_and_no_failure_of_the_bench() -> None:
+    async with service(["hello"], []) as url:
+        outcome = await turn(url, appends(flite("hello")))
+    assert not outcome.done
+    assert outcome.failure
+
+    async with service([WorkerBusy("full")], []) as url:
+        outcome = await turn(url, appends(flite("hello")))
+    assert outcome.refused
+    assert "full" in outcome.failure
 
 
 async def test_a_service_that_is_not_there_is_a_failure() -> None:
