@@ -2,14 +2,14 @@
 #   docker build -f docker/coqui.Dockerfile -t parley-synthesizer-coqui .
 # No weights inside: the pack in the volume /models brings its voice. ChatTTS (AGPL) is not part of it.
 
-FROM python:3.12-slim AS libraries
+FROM python:3.11-slim AS libraries
 WORKDIR /opt/parley
 COPY docker/requirements.py pyproject.toml constraints-coqui.txt ./
 RUN python requirements.py coqui > requirements.txt \
     && python -m venv /opt/venv \
     && /opt/venv/bin/pip install --no-cache-dir -c constraints-coqui.txt -r requirements.txt
 
-FROM python:3.12-slim
+FROM python:3.11-slim
 ENV PATH=/opt/venv/bin:$PATH \
     PYTHONUNBUFFERED=1 \
     PYTHONDONTWRITEBYTECODE=1 \

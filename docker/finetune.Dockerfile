@@ -2,14 +2,14 @@
 #   docker build -f docker/finetune.Dockerfile -t parley-finetune .
 #   docker run --gpus all -v runs:/opt/parley/runs parley-finetune finetune.starter.recognizer
 
-FROM python:3.12-slim AS libraries
+FROM python:3.11-slim AS libraries
 WORKDIR /opt/parley
 COPY docker/requirements.py pyproject.toml constraints.txt ./
 RUN python requirements.py train > requirements.txt \
     && python -m venv /opt/venv \
     && /opt/venv/bin/pip install --no-cache-dir -c constraints.txt -r requirements.txt
 
-FROM python:3.12-slim
+FROM python:3.11-slim
 ENV PATH=/opt/venv/bin:$PATH \
     PYTHONUNBUFFERED=1 \
     PYTHONDONTWRITEBYTECODE=1

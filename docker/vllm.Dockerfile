@@ -11,7 +11,9 @@ ENV PATH=/opt/venv/bin:$PATH \
     PARLEY_VLLM_PYTHON=/usr/bin/python3
 WORKDIR /opt/parley
 COPY docker/requirements.py pyproject.toml constraints.txt ./
+# PocketSphinx is a recognizer, and has no wheel for this image's Python.
 RUN /usr/bin/python3 requirements.py > requirements.txt \
+    && sed -i '/pocketsphinx/d' requirements.txt \
     && /usr/bin/python3 -m venv /opt/venv \
     && /opt/venv/bin/pip install --no-cache-dir -c constraints.txt -r requirements.txt \
     && useradd --create-home --uid 10001 parley \

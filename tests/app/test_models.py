@@ -5,6 +5,9 @@ from __future__ import annotations
 import hashlib
 import io
 import json
+import os
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -167,3 +170,31 @@ def test_a_wrong_registry_says_where(text: str, words: str, tmp_path: Path) -> N
 def test_a_registry_that_is_not_there(tmp_path: Path) -> None:
     with pytest.raises(SettingsError, match="there is no model registry"):
         read_registry(tmp_path / "registry.toml")
+
+
+def parley(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    """The command, as an operator runs it."""
+    command = [sys.executable, "-m", "app", "models", *arguments]
+    return subprocess.run(command, capture_output=True, text=True, env={**os.environ, "NO_PROXY": "*", **environment})
+
+
+def test_the_command_asks_the_hub_that_the_environment_names(hub: Hub, tmp_path: Path) -> None:
+    done = parley(
+        "pull", "cpu-small", "--to", str(tmp_path), HF_ENDPOINT=hub.url, HF_TOKEN="secret", HF_HUB_OFFLINE="0"
+    )
+    assert done.returncode == 1
+    assert "127.0.0.1 has no /Systran/faster-whisper-small/resolve/" in done.stderr
+    assert hub.tokens == ["Bearer secret"]
+
+
+def test_the_command_downloads_nothing_where_the_hub_is_switched_off(tmp_path: Path) -> None:
+    done = parley("pull", "cpu-small", "--to", str(tmp_path), HF_HUB_OFFLINE="1")
+    assert done.returncode == 1
+    assert "HF_HUB_OFFLINE is set" in done.stderr
+
+
+def test_the_command_names_the_profiles() -> None:
+    done = parley("pull", "cpu-big")
+    assert done.returncode == 1
+    assert "no profile 'cpu-big'; there are: cpu, cpu-small, gpu, non-commercial" in done.stderr
+    assert "en-small" in parley("list").stdout
