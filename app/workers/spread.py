@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 import time
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
 from typing import TypeAlias, TypeVar, Unpack
@@ -28,6 +29,8 @@ from app.workers.base import (
     Transcript,
 )
 from app.workers.places import Place, Places, nobody
+
+log = logging.getLogger("parley.spread")
 
 REPLAY_SECONDS = 90.0  # of an utterance: what a session lets one grow to, 2.9 MB
 REPLAY_BYTES = int(REPLAY_SECONDS * HEARING_RATE) * BYTES_PER_SAMPLE
@@ -62,6 +65,7 @@ class SpreadRecognizer:
             except WorkerUnavailable as error:
                 refusals[place.url] = error
                 self._places.failed(place)
+                log.warning("going round %s: %s", place.url, error.message)
             except WorkerBusy as error:
                 refusals[place.url] = error
             else:
@@ -139,6 +143,7 @@ class SpreadRecognition:
             if self._recognition is not lost:
                 return  # `hypotheses` and `finish` both noticed
             self._places.failed(self._place)
+            log.warning("an utterance lost %s: %s", self._place.url, error.message)
             if self._moved or self._ended or len(self._audio) > REPLAY_BYTES:
                 raise error
             try:
@@ -246,6 +251,7 @@ async def _stream(
             if begun:
                 raise
             refusals[place.url] = error
+            log.warning("going round %s: %s", place.url, error.message)
         except WorkerBusy as error:
             if begun:
                 raise
