@@ -18,7 +18,7 @@ test: $(VENV)/dev  ## all tests but those of engines with environments of their 
 	$(BIN)/python -m pytest
 
 test-vllm: $(VENV)/dev $(VENV)-vllm/ready  ## the real vLLM server
-	$(BIN)/python -m pytest tests/engines -k vllm
+	$(BIN)/python -m pytest tests/engines/test_vllm.py
 
 vllm: $(VENV)-vllm/ready  ## vLLM for a CPU, in an environment of its own
 
@@ -85,8 +85,8 @@ $(VENV)/dev: $(VENV)/base
 $(VENV)-vllm/ready: $(VENV)/python constraints-vllm.txt
 	@echo "Installing vLLM for a CPU into $(VENV)-vllm (a few minutes) ..."
 	$(PYTHON) -m venv $(VENV)-vllm
-	$(VENV)-vllm/bin/python -m pip --disable-pip-version-check install --quiet -c constraints-vllm.txt torch
-	$(VENV)-vllm/bin/python -m pip --disable-pip-version-check install --quiet --no-deps -r constraints-vllm.txt
+	$(VENV)-vllm/bin/python -m pip --disable-pip-version-check install --quiet --no-compile -c constraints-vllm.txt torch
+	$(VENV)-vllm/bin/python -m pip --disable-pip-version-check install --quiet --no-compile --no-deps -r constraints-vllm.txt
 	@touch $@
 
 clean:
