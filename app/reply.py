@@ -16,7 +16,7 @@ from app.audio import REALTIME_RATE, Pcm16, Resampler, seconds_of
 from app.workers.base import Synthesizer
 
 CLAUSES_AHEAD = 4  # written while an earlier one is spoken; more would be thrown away by a barge-in
-CHUNKS_AHEAD = 8  # of speech, made while earlier ones are sent
+CHUNKS_AHEAD = 2  # of speech, made while earlier ones are sent; more would keep the voice from those who wait for it
 
 _ABBREVIATIONS = r"(?<!\bDr)(?<!\bMr)(?<!\bMrs)(?<!\bMs)(?<!\bSt)(?<!\be\.g)(?<!\bi\.e)(?<!\b[A-Z])"
 _SENTENCE_END = re.compile(rf"{_ABBREVIATIONS}[.!?…]+[\"')\]]*\s+|[。！？]\s*|\n+")
