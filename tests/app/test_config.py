@@ -33,6 +33,7 @@ def test_the_command_line_comes_before_the_environment_before_the_default() -> N
         ("--tls-cert a.pem", "belong together"),
         ("--tls-cert a.pem --tls-key b.pem", "there is no file a.pem"),
         ("--log-level loud", "log-level must be"),
+        ("--engine fast", "engine must be vllm or empty, got 'fast'"),
     ],
 )
 def test_what_makes_no_sense_is_refused(line: str, complaint: str) -> None:
@@ -54,6 +55,12 @@ def test_settings_survive_the_way_to_another_process_and_keys_stay_off_its_comma
     line = arguments_of(settings)
     assert "secret" not in line
     assert parsed(" ".join(line), **secrets_of(settings)) == settings
+
+
+def test_a_value_that_looks_like_an_option_survives_the_way_too() -> None:
+    settings = parsed("--engine vllm --vllm-arguments=--enforce-eager")
+    assert settings.vllm_arguments == "--enforce-eager"
+    assert parsed(" ".join(arguments_of(settings))) == settings
 
 
 def test_every_setting_is_described() -> None:
