@@ -165,3 +165,20 @@ def test_a_log_gets_few_lines() -> None:
     lines = out.getvalue().splitlines()
     assert len(lines) == 11
     assert lines[-1] == "m  100 %  100 of 100 MB  1.0 MB/s"
+
+
+def test_a_terminal_gets_one_line_that_is_written_over() -> None:
+    class Terminal(io.StringIO):
+        def isatty(self) -> bool:
+            return True
+
+    out = Terminal()
+    now = iter([0.0, 0.1, 0.5, 1.0])
+    line = ProgressLine("m", out, clock=lambda: next(now))
+    for done in (0, 1_000_000, 5_000_000, 10_000_000):
+        line(done, 10_000_000)
+    line.end()
+    drawn = out.getvalue().split("\r\x1b[K")
+    assert drawn[0] == ""
+    assert len(drawn) == 4  # the second came too soon after the first
+    assert drawn[-1] == "m  100 %  10 of 10 MB  10.0 MB/s\n"
