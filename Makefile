@@ -7,7 +7,7 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet -c constraints.txt
 PACK := models/packs/en-starter
 
-.PHONY: serve test test-vllm vllm check lint-images prove-images install bench bench-publish starter starter-recognizer starter-language starter-voice starter-card clean
+.PHONY: serve test test-engines test-coqui test-chattts coqui test-vllm vllm check lint-images prove-images install bench bench-publish starter starter-recognizer starter-language starter-voice starter-card clean
 
 serve: $(VENV)/base  ## install what the service needs and start it
 	$(BIN)/parley serve --host $(HOST) --port $(PORT)
@@ -16,6 +16,16 @@ install: $(VENV)/dev  ## everything: service, training, development
 
 test: $(VENV)/dev  ## all tests but those of engines with environments of their own
 	$(BIN)/python -m pytest
+
+test-engines: test-vllm test-coqui test-chattts  ## real engines, each in an environment of its own
+
+test-coqui: $(VENV)-coqui/ready  ## the real Coqui TTS
+	$(VENV)-coqui/bin/python -m pytest tests/engines/test_coqui*.py
+
+test-chattts: $(VENV)-coqui/chattts  ## the real ChatTTS; AGPL, see docs/voices.md
+	$(VENV)-coqui/bin/python -m pytest tests/engines/test_chattts.py
+
+coqui: $(VENV)-coqui/ready  ## Coqui TTS, in an environment of its own
 
 test-vllm: $(VENV)/dev $(VENV)-vllm/ready  ## the real vLLM server
 	$(BIN)/python -m pytest tests/engines/test_vllm.py
@@ -82,6 +92,18 @@ $(VENV)/dev: $(VENV)/base
 	$(PIP) -e '.[train,dev]'
 	@touch $@
 
+$(VENV)-coqui/ready: $(VENV)/python pyproject.toml constraints-coqui.txt
+	@echo "Installing Coqui TTS into $(VENV)-coqui (6 GB, a few minutes) ..."
+	$(PYTHON) -m venv $(VENV)-coqui
+	$(VENV)-coqui/bin/python -m pip --disable-pip-version-check install --quiet --no-compile \
+		-c constraints-coqui.txt -e '.[coqui]' pytest pytest-asyncio
+	@touch $@
+
+$(VENV)-coqui/chattts: $(VENV)-coqui/ready
+	$(VENV)-coqui/bin/python -m pip --disable-pip-version-check install --quiet --no-compile \
+		-c constraints-coqui.txt -e '.[chattts]'
+	@touch $@
+
 $(VENV)-vllm/ready: $(VENV)/python constraints-vllm.txt
 	@echo "Installing vLLM for a CPU into $(VENV)-vllm (a few minutes) ..."
 	$(PYTHON) -m venv $(VENV)-vllm
@@ -90,4 +112,4 @@ $(VENV)-vllm/ready: $(VENV)/python constraints-vllm.txt
 	@touch $@
 
 clean:
-	rm -rf $(VENV) $(VENV)-vllm build *.egg-info .mypy_cache .ruff_cache .pytest_cache .import_linter_cache
+	rm -rf $(VENV) $(VENV)-vllm $(VENV)-coqui build *.egg-info .mypy_cache .ruff_cache .pytest_cache .import_linter_cache

@@ -95,7 +95,7 @@ class VoiceSettings:
     """[voice]: the synthesizer's model."""
 
     engine: str = "onnx"
-    """onnx, or an engine of an environment of its own (docs/voices.md): coqui-vits or coqui-xtts."""
+    """onnx, or an engine of an environment of its own (docs/voices.md): coqui-vits, coqui-xtts or chattts."""
     path: str = "voice"
     names: tuple[str, ...] = ()
     """Voices by name, the first is the default. OpenAI's own voice names are aliases of it."""

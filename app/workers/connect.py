@@ -15,7 +15,7 @@ from app.workers.base import LanguageModel, Recognizer, Synthesizer
 
 OPENAI = "openai:"  # before the URL of a server of OpenAI's API that is none of our workers
 RECOGNIZERS = ("whisper", "pocketsphinx")
-VOICES = ("onnx", "coqui-vits", "coqui-xtts")
+VOICES = ("onnx", "coqui-vits", "coqui-xtts", "chattts")
 
 
 def reach_recognizer(urls: str, *, api_key: str = "") -> Recognizer:
@@ -145,9 +145,9 @@ def load_synthesizer(
             folder, names=settings.names, model=pack.name, language=pack.language, device=device, threads=threads
         )
     if settings.engine == "coqui-xtts":
-        from app.workers.coqui_xtts import CoquiXtts
+        from app.workers.coqui_xtts import load_xtts
 
-        return CoquiXtts(
+        return load_xtts(
             folder,
             reference=settings.reference,
             consent=settings.consent,
@@ -157,6 +157,11 @@ def load_synthesizer(
             device=device,
             threads=threads,
         )
+    if settings.engine == "chattts":
+        from app.workers.chattts import CODE_LICENCE, load_chattts
+
+        check_licence(CODE_LICENCE, CODE_LICENCE in accepted_licences, "the library ChatTTS")
+        return load_chattts(folder, names=settings.names, model=pack.name, device=device, threads=threads)
     raise PackError(f"pack {pack.name} has voice engine {settings.engine!r}; there are: {', '.join(VOICES)}")
 
 

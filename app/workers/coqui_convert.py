@@ -18,7 +18,7 @@ from typing import Any
 from app.errors import PackError, ParleyError
 from app.workers.coqui_folder import CONFIG, LANGUAGES, SPEAKERS, WEIGHTS, read_json
 from app.workers.coqui_vits_network import MMS_VOCABULARY, build_vits
-from app.workers.coqui_xtts_network import VOCABULARY, build_xtts
+from app.workers.coqui_xtts import VOCABULARY, build_xtts
 
 SPEAKER_FILES = ("speakers.json", "speaker_ids.json", "speakers.pth")
 LANGUAGE_FILES = ("languages.json", "language_ids.json")

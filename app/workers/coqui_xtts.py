@@ -1,121 +1,163 @@
-"""A cloned XTTS voice of Coqui TTS: callers' streams take turns, a piece each, on one network. Knows no transport.
-
-XTTS samples token by token and cannot batch callers' streams, so that throughput does not grow with their number.
-"""
+"""A cloned XTTS voice of Coqui TTS: a text to a stream of waveforms, its state kept apart. Knows no pack."""
 
 from __future__ import annotations
 
-import asyncio
 import logging
-from collections.abc import AsyncIterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from app.audio import Waveform
-from app.errors import BadRequest, PackError, ParleyError, WorkerBusy, WorkerError
-from app.names import voice_of
-from app.workers.base import Health, SpeechChunk
-from app.workers.coqui_xtts_network import XttsNetwork, XttsStream
-from app.workers.proportional import Progress
+from app.errors import BadAudio, BadRequest, PackError
+from app.media import decode_to
+from app.workers.chance import Chance
+from app.workers.coqui_folder import CONFIG, device_of, fill, read_config
+from app.workers.streamed import StreamedVoice
 
-SLOWEST, FASTEST = 0.25, 4.0
-HELD_SECONDS = 0.02  # of each piece wait for the next one, so that the last piece is known as such
+VOCABULARY = "vocab.json"
+REFERENCE_RATE = 22_050  # Hz, at which XTTS hears the clip; wav_to_mel_cloning of Coqui TTS
+LEAST_REFERENCE_SECONDS = 0.5  # Coqui TTS itself asks for 0.33 s; three seconds and more sound like somebody
 
 
-class CoquiXtts:
-    """The synthesizer of a folder with an XTTS model and a reference clip; satisfies `Synthesizer`."""
+class XttsNetwork:
+    """Any XTTS of Coqui TTS 0.28."""
 
-    def __init__(
-        self,
-        path: Path,
-        *,
-        reference: str,
-        consent: str,
-        language: str,
-        names: Sequence[str] = (),
-        model: str = "",
-        device: str = "auto",
-        threads: int = 1,
-        max_replies: int = 16,
-    ) -> None:
-        """Loads the folder and clones the voice of its clip `reference`. Raises PackError.
+    def __init__(self, folder: Path, reference: Path, *, language: str, device: str = "auto", threads: int = 1) -> None:
+        """Loads the folder and clones the voice of the clip. Raises PackError. `language` is BCP 47."""
+        import torch
 
-        `consent` says who agreed to what: a voice is not cloned without it.
-        """
-        if not consent.strip():
-            raise PackError(
-                f"{path}: a voice is cloned only with its owner's consent; "
-                f"the pack's [voice] consent must say who agreed to what, got nothing"
-            )
-        clip = path / reference
-        if not reference or not clip.is_file() or not clip.resolve().is_relative_to(path.resolve()):
-            raise PackError(f"{path}: [voice] reference names no clip of this folder, got {reference!r}")
-        logging.getLogger("TTS").setLevel(logging.ERROR)  # it logs callers' texts
-        self._network = XttsNetwork(path, clip, language=language, device=device, threads=threads)
-        self._names = tuple(names) or (clip.stem,)
-        self._model = model or path.name
-        self._max_replies = max_replies
-        self._replies = 0
-        # One thread, whose queue is served in order: callers take turns piece by piece, and a stream that nobody reads
-        # is not stepped.
-        self._pool = ThreadPoolExecutor(max_workers=1, thread_name_prefix="coqui-xtts")
+        self._torch = torch
+        torch.set_num_threads(threads)
+        self._model = build_xtts(folder)
+        self._config = self._model.config
+        fill(self._model, folder)
+        self._model.eval()  # also makes the network that generates; Coqui's returns nothing
+        self.device = device_of(device)
+        self._model.to(self.device)
+        self.sample_rate: int = self._config.audio.output_sample_rate
+        """Hertz."""
+        self._language = self._language_of(language)
+        self._latents, self._speaker = self._clone(reference)
 
-    @property
-    def sample_rate(self) -> int:
-        """Hertz of every chunk."""
-        return self._network.sample_rate
+    def stream(self, text: str, voice: str, speed: float) -> XttsStream:
+        """Begins a text, in the only voice. Raises BadRequest for one that is too long."""
+        tokens = len(self._model.tokenizer.encode(text.strip().lower(), lang=self._language))
+        most = self._model.args.gpt_max_text_tokens
+        if tokens >= most:
+            raise BadRequest(f"the text has {tokens} tokens, the voice speaks fewer than {most} at once", param="input")
+        waveforms = self._model.inference_stream(
+            text,
+            self._language,
+            self._latents,
+            self._speaker,
+            temperature=self._config.temperature,
+            length_penalty=self._config.length_penalty,
+            repetition_penalty=self._config.repetition_penalty,
+            top_k=self._config.top_k,
+            top_p=self._config.top_p,
+            speed=speed,
+        )
+        return XttsStream(self._model.gpt, waveforms, Chance(text, self.device))
 
-    async def speak(
-        self, text: str, *, voice: str = "", speed: float = 1.0, model: str = ""
-    ) -> AsyncIterator[SpeechChunk]:
-        """See `Synthesizer`. Raises UnknownModel, BadRequest for speed and length, WorkerBusy, WorkerError."""
-        voice_of(voice, self._names)
-        if not SLOWEST <= speed <= FASTEST:
-            raise BadRequest(f"got speed {speed}, expected {SLOWEST} to {FASTEST}", param="speed")
-        if self._replies >= self._max_replies:
-            raise WorkerBusy(f"all {self._max_replies} replies of the voice are in use")
-        if not any(character.isalnum() for character in text):
-            return
-        self._replies += 1
+    def _language_of(self, language: str) -> str:
+        for name in (language.lower(), language.partition("-")[0].lower()):
+            if name in self._config.languages:
+                return name
+        known = ", ".join(self._config.languages)
+        raise PackError(f"the voice speaks {known}; the pack's language is {language!r}")
+
+    def _clone(self, reference: Path) -> tuple[Any, Any]:
+        """What the network knows of the clip's voice; Coqui's own way needs a library that is not there."""
         try:
-            loop = asyncio.get_running_loop()
-            progress = Progress(text, self.sample_rate, speed=speed)
-            stream = await loop.run_in_executor(self._pool, self._network.stream, text, speed)
-            keep = round(HELD_SECONDS * self.sample_rate)
-            held: Waveform = np.zeros(0, dtype=np.float32)
-            while (piece := await loop.run_in_executor(self._pool, _next, stream)) is not None:
-                samples = np.concatenate([held, piece])
-                held = samples[-keep:]
-                if len(samples) > keep:
-                    yield progress.chunk(samples[:-keep], last=False)
-            if len(held):
-                yield progress.chunk(held, last=True)
-        finally:
-            self._replies -= 1
-
-    async def health(self) -> Health:
-        """The voice, the rate, the device and how many replies are being spoken."""
-        detail: dict[str, Any] = {
-            "voices": list(self._names),
-            "sample_rate": self.sample_rate,
-            "replies": self._replies,
-            "max_replies": self._max_replies,
-            "device": self._network.device,
-        }
-        return Health(stage="synthesizer", engine="coqui-xtts", model=self._model, detail=detail)
-
-    def close(self) -> None:
-        """Ends the thread after what is queued."""
-        self._pool.shutdown()
+            clip = decode_to(reference.read_bytes(), REFERENCE_RATE)
+        except (OSError, BadAudio) as error:
+            raise PackError(f"{reference} is no reference clip: {error}") from error
+        if len(clip) < LEAST_REFERENCE_SECONDS * REFERENCE_RATE:
+            seconds = len(clip) / REFERENCE_RATE
+            raise PackError(f"{reference} has {seconds:.2f} s of speech, expected {LEAST_REFERENCE_SECONDS} s or more")
+        config = self._config
+        clip = clip[: REFERENCE_RATE * config.max_ref_len]
+        if config.sound_norm_refs:
+            clip = clip / np.abs(clip).max() * 0.75
+        audio = self._torch.from_numpy(np.ascontiguousarray(clip))[None].to(self.device)  # (1, samples)
+        latents = self._model.get_gpt_cond_latents(
+            audio, REFERENCE_RATE, length=config.gpt_cond_len, chunk_length=config.gpt_cond_chunk_len
+        )
+        return latents, self._model.get_speaker_embedding(audio, REFERENCE_RATE)
 
 
-def _next(stream: XttsStream) -> Waveform | None:
+def build_xtts(folder: Path) -> Any:
+    """Coqui's `Xtts` for a folder's configuration and vocabulary, its weights not yet loaded. Raises PackError."""
+    from TTS.tts.configs.xtts_config import XttsConfig
+    from TTS.tts.layers.xtts.tokenizer import VoiceBpeTokenizer
+    from TTS.tts.models.xtts import Xtts
+
+    values = read_config(folder, "xtts")
     try:
-        return stream.next()
-    except ParleyError:
-        raise
-    except Exception as error:  # torch and transformers raise whatever fails first
-        raise WorkerError(f"the voice's network failed: {error}") from error
+        config = XttsConfig()
+        config.from_dict(values)
+        model = Xtts(config)
+        model.tokenizer = VoiceBpeTokenizer(vocab_file=folder / VOCABULARY)
+        model.init_models()  # again: the number of text tokens comes from the vocabulary
+    except Exception as error:  # Coqui and tokenizers check what they read by whatever fails first
+        raise PackError(f"{folder / CONFIG} and {VOCABULARY} make no XTTS: {error}") from error
+    return model
+
+
+class XttsStream:
+    """One text being spoken.
+
+    Coqui's XTTS keeps the text that it speaks on the model (`cached_prefix_emb`), and draws samples from one source of
+    chance: two streams side by side would continue each other's text. Each stream therefore carries both with it and
+    puts them in place for its own steps.
+    """
+
+    def __init__(self, gpt: Any, waveforms: Any, chance: Chance) -> None:
+        self._gpt = gpt
+        self._waveforms = waveforms
+        self._chance = chance
+        self._prefix: Any = None
+
+    def next(self) -> Waveform | None:
+        """The next piece, float32 [samples]; None at the end."""
+        inference = self._gpt.gpt_inference
+        inference.cached_prefix_emb = self._prefix
+        with self._chance.drawn():
+            piece = next(self._waveforms, None)
+        self._prefix = inference.cached_prefix_emb
+        if piece is None:
+            return None
+        waveform: Waveform = piece.float().cpu().numpy()
+        return waveform
+
+
+def load_xtts(
+    folder: Path,
+    *,
+    reference: str,
+    consent: str,
+    language: str,
+    names: Sequence[str] = (),
+    model: str = "",
+    device: str = "auto",
+    threads: int = 1,
+    max_replies: int = 16,
+) -> StreamedVoice:
+    """The synthesizer of a folder with an XTTS model, in the voice of its clip `reference`. Raises PackError.
+
+    `consent` says who agreed to what: a voice is not cloned without it.
+    """
+    if not consent.strip():
+        raise PackError(
+            f"{folder}: a voice is cloned only with its owner's consent; "
+            f"the pack's [voice] consent must say who agreed to what, got nothing"
+        )
+    clip = folder / reference
+    if not reference or not clip.is_file() or not clip.resolve().is_relative_to(folder.resolve()):
+        raise PackError(f"{folder}: [voice] reference names no clip of this folder, got {reference!r}")
+    logging.getLogger("TTS").setLevel(logging.ERROR)  # it logs callers' texts
+    network = XttsNetwork(folder, clip, language=language, device=device, threads=threads)
+    names = tuple(names) or (clip.stem,)
+    return StreamedVoice(network, engine="coqui-xtts", names=names, model=model or folder.name, max_replies=max_replies)

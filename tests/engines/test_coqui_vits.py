@@ -26,7 +26,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return coqui_models.vits(tmp_path_factory.mktemp("packs") / "voice")
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture
 def voice(folder: Path) -> Iterator[CoquiVits]:
     voice = CoquiVits(folder, names=("tiny",), device="cpu", max_replies=2)
     yield voice
