@@ -10,6 +10,7 @@ ParleyError
 ├── DownloadError         a file that could not be fetched, or is not the one it should be
 ├── SettingsError         a setting that makes no sense, or an unsafe combination of them
 ├── ServiceFull           as many callers as the service may take; trying again later may succeed
+├── SlowClient            a client that does not take what is sent to it; its session has ended
 ├── IllegalTransition     an event that the turn's present state has no transition for; nothing has changed
 └── WorkerError           a worker failed; the session lives on
     ├── WorkerUnavailable nobody answers there
@@ -91,6 +92,12 @@ class ServiceFull(ParleyError):
     """Every session that the operator allows is taken: 503 at the handshake."""
 
     code = "service_full"
+
+
+class SlowClient(ParleyError):
+    """The client took no frame for too long: its session is ended, close code 1008."""
+
+    code = "slow_client"
 
 
 class IllegalTransition(ParleyError):

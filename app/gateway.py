@@ -18,10 +18,10 @@ from starlette.datastructures import MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from starlette.websockets import WebSocketDisconnect
 
-from app import events, metrics, tracing
+from app import events, metrics, tracing, vad
 from app.access import Access, accepted_subprotocol
 from app.catalogue import Catalogue
-from app.errors import BadRequest, ParleyError, ServiceFull
+from app.errors import BadRequest, ParleyError, ServiceFull, SlowClient
 from app.packs import Pack
 from app.rest import envelope_of, error_response, install, model_routes
 from app.rest_audio import speech_routes, transcription_routes
@@ -36,7 +36,7 @@ log = logging.getLogger("parley.gateway")
 
 WEB = Path(__file__).parent / "web"
 HEALTH_SECONDS = 2.0  # a worker that does not answer by then is down
-SLOW_READER_SECONDS = 30.0  # a client that takes no frame for this long is gone
+CLOSE_SECONDS = 1.0  # for a last frame to leave
 POLICY_VIOLATION, TRY_AGAIN_LATER = 1008, 1013  # close codes, RFC 6455 and the IANA registry of WebSockets
 CONTENT_POLICY = (
     "default-src 'self'; connect-src 'self' ws: wss:; worker-src 'self' blob:; img-src 'self' data:; "
@@ -50,6 +50,8 @@ class GatewayOptions:
 
     audio_ahead_seconds: float = 4.0
     """How far a reply's audio may be sent before the time at which it is heard."""
+    patience_seconds: float = 30.0
+    """A client that takes no frame for this long has its session ended."""
     max_sessions: int = 256
     """Callers at once; further ones are refused at the handshake."""
     packs: Path | None = None
@@ -64,7 +66,7 @@ def create_app(
     """The application that callers, developers and the page talk to."""
     options = options or GatewayOptions()
     app = FastAPI(title="Parley", docs_url=None, redoc_url=None, lifespan=_watched)
-    sessions = _Count()
+    seats = _Seats(options.max_sessions)
     catalogue = Catalogue(pack, options.packs, name=options.default_pack)
     app.include_router(model_routes(catalogue))
     app.include_router(transcription_routes(workers.recognizer, catalogue))
@@ -109,47 +111,52 @@ def create_app(
 
     @app.websocket("/v1/realtime")
     async def realtime(socket: WebSocket, model: str = "", parley_timings: bool = False) -> None:
-        try:
-            pack = catalogue.find(model)
-            if sessions.value >= options.max_sessions:
-                raise ServiceFull(f"All {options.max_sessions} sessions are taken; try again in a moment")
-        except ParleyError as error:
-            await _deny(socket, error)
-            return
-        await socket.accept(subprotocol=accepted_subprotocol(socket.scope.get("subprotocols", ())))
-        session = Session(
-            pack,
-            workers,
-            model=model or pack.name,
-            toolbox=Toolbox(pack.language_model.tools, now=lambda: datetime.now().astimezone()),
-            timings=parley_timings,
-            audio_ahead_seconds=options.audio_ahead_seconds,
-        )
-        tracing.session.set(session.id)
-        with metrics.SESSIONS.track_inprogress(), sessions:
+        with contextlib.ExitStack() as held:
+            try:
+                pack = catalogue.find(model)
+                held.enter_context(seats)
+            except ParleyError as error:
+                await _deny(socket, error)
+                return
+            held.enter_context(metrics.SESSIONS.track_inprogress())
+            await socket.accept(subprotocol=accepted_subprotocol(socket.scope.get("subprotocols", ())))
+            session = Session(
+                pack,
+                workers,
+                model=model or pack.name,
+                toolbox=Toolbox(pack.language_model.tools, now=lambda: datetime.now().astimezone()),
+                timings=parley_timings,
+                audio_ahead_seconds=options.audio_ahead_seconds,
+            )
+            tracing.session.set(session.id)
             async with session:
-                await _converse(socket, session)
+                await _converse(socket, session, options.patience_seconds)
 
     return app
 
 
 @contextlib.asynccontextmanager
 async def _watched(app: FastAPI) -> AsyncIterator[None]:
+    await asyncio.to_thread(vad.load)  # before the first caller, whom it would keep waiting with all others
     watching = asyncio.create_task(metrics.watch_loop())
     yield
     watching.cancel()
 
 
-class _Count:
-    """How many `with` blocks are entered."""
+class _Seats:
+    """As many `with` blocks at once as there are seats; one more raises ServiceFull."""
 
-    value = 0
+    def __init__(self, seats: int) -> None:
+        self._seats = seats
+        self._taken = 0
 
     def __enter__(self) -> None:
-        self.value += 1
+        if self._taken >= self._seats:
+            raise ServiceFull(f"All {self._seats} sessions are taken; try again in a moment")
+        self._taken += 1
 
     def __exit__(self, *_: object) -> None:
-        self.value -= 1
+        self._taken -= 1
 
 
 async def _deny(socket: WebSocket, error: ParleyError) -> None:
@@ -164,26 +171,35 @@ async def _deny(socket: WebSocket, error: ParleyError) -> None:
     await socket.close(TRY_AGAIN_LATER if isinstance(error, ServiceFull) else POLICY_VIOLATION, reason)
 
 
-async def _converse(socket: WebSocket, session: Session) -> None:
+async def _converse(socket: WebSocket, session: Session, patience_seconds: float) -> None:
     """Two pumps, until the client leaves, stops reading, or its hour is over."""
-    writing = asyncio.create_task(_write(socket, session))
+    code, reason = 1000, ""
+    writing = asyncio.create_task(_write(socket, session, patience_seconds))
     reading = asyncio.create_task(_read(socket, session))
     try:
         done, _ = await asyncio.wait({writing, reading}, timeout=SESSION_SECONDS, return_when=asyncio.FIRST_COMPLETED)
         if not done:
             expired = BadRequest("Your session hit the maximum duration of 60 minutes.", code="session_expired")
-            await session.refuse(expired, None)
-            await asyncio.wait({writing}, timeout=1.0)  # time for the frame to leave
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(CLOSE_SECONDS):  # time for the frame to leave
+                    await session.refuse(expired, None)
+                    await asyncio.wait({writing})
         for task in done:
             task.result()
     except WebSocketDisconnect:
         return
+    except SlowClient as error:
+        log.warning("[%s] ended: %s", session.id, error.message)
+        metrics.REFUSALS.labels(error.code).inc()
+        code, reason = POLICY_VIOLATION, error.message
     finally:
         for task in (writing, reading):
             task.cancel()
         await asyncio.gather(writing, reading, return_exceptions=True)
-    with contextlib.suppress(RuntimeError):  # closed by the peer meanwhile
-        await socket.close(1000)
+    # RuntimeError: closed by the peer meanwhile. TimeoutError: it waits behind what the peer has not taken.
+    with contextlib.suppress(RuntimeError, TimeoutError):
+        async with asyncio.timeout(CLOSE_SECONDS):
+            await socket.close(code, reason)
 
 
 async def _read(socket: WebSocket, session: Session) -> None:
@@ -202,14 +218,13 @@ async def _read(socket: WebSocket, session: Session) -> None:
             await session.handle(event)
 
 
-async def _write(socket: WebSocket, session: Session) -> None:
+async def _write(socket: WebSocket, session: Session, patience_seconds: float) -> None:
     async for frame in session.frames():
         try:
-            async with asyncio.timeout(SLOW_READER_SECONDS):
+            async with asyncio.timeout(patience_seconds):
                 await socket.send_text(frame)
         except TimeoutError:
-            log.warning("[%s] the client took nothing for %.0f s, dropped", session.id, SLOW_READER_SECONDS)
-            return
+            raise SlowClient(f"the client took nothing for {patience_seconds:g} s") from None
 
 
 async def _state(worker: Recognizer | LanguageModel | Synthesizer) -> dict[str, Any]:

@@ -17,13 +17,13 @@ from app.audio import (
     REALTIME_RATE,
     Pcm16,
     Resampler,
-    to_waveform,
 )
 from app.session_config import SemanticVad, ServerVad
 from app.turn import Endpointer, SpeechStarted, SpeechStopped
 from app.vad import SpeechProbability
 
 FRAME_BYTES = FRAME_SAMPLES * BYTES_PER_SAMPLE  # 1024
+RAW_FRAME_BYTES = FRAME_BYTES * REALTIME_RATE // HEARING_RATE  # 1536
 OPENING_SECONDS = 0.2  # kept beyond the prefix padding: the frames that it takes to be sure that somebody speaks
 
 
@@ -32,6 +32,7 @@ class Hearing:
 
     def __init__(self, detection: ServerVad | SemanticVad | None) -> None:
         self._resampler = Resampler(REALTIME_RATE, HEARING_RATE)
+        self._raw = bytearray()  # not resampled yet
         self._unframed = bytearray()
         self._recent: collections.deque[Pcm16] = collections.deque()
         self._speech_probability = SpeechProbability()
@@ -57,14 +58,19 @@ class Hearing:
 
     def feed(self, pcm: Pcm16) -> Iterator[tuple[Pcm16, SpeechStarted | SpeechStopped | None]]:
         """PCM16 at REALTIME_RATE to frames at HEARING_RATE, each with what began or ended in it."""
-        self._unframed += self._resampler.feed(pcm)
-        while len(self._unframed) >= FRAME_BYTES:
+        self._raw += pcm
+        # Resampled by the frame: by the event, a short one would cost as much, and a long one hold up other callers.
+        while len(self._unframed) + len(self._raw) * HEARING_RATE // REALTIME_RATE >= FRAME_BYTES:
+            self._unframed += self._resampler.feed(bytes(self._raw[:RAW_FRAME_BYTES]))
+            del self._raw[:RAW_FRAME_BYTES]
+            if len(self._unframed) < FRAME_BYTES:
+                continue
             frame = bytes(self._unframed[:FRAME_BYTES])
             del self._unframed[:FRAME_BYTES]
             self._heard_seconds += FRAME_SECONDS
             happened = None
             if self._endpointer is not None:
-                happened = self._endpointer.feed(FRAME_SECONDS, self._speech_probability(to_waveform(frame)))
+                happened = self._endpointer.feed(FRAME_SECONDS, self._speech_probability(frame))
             self._keep(frame)
             yield frame, happened
 
@@ -80,6 +86,7 @@ class Hearing:
 
     def clear(self) -> None:
         """Forgets audio that is not part of an utterance yet."""
+        self._raw.clear()
         self._unframed.clear()
         self._recent.clear()
         self.end_utterance()

@@ -6,6 +6,7 @@ stays where it began. Such a process has a loopback port of its own besides, whe
 
 from __future__ import annotations
 
+import gc
 import os
 import socket
 import sys
@@ -66,6 +67,8 @@ def run(app: ASGIApp, host: str, port: int, *, tls_cert: str = "", tls_key: str 
         timeout_graceful_shutdown=3,
     )
     server = uvicorn.Server(config)
+    gc.collect()
+    gc.freeze()  # a full collection would stop every caller to look again at a hundred thousand objects of libraries
     try:
         server.run(sockets)
     except KeyboardInterrupt:

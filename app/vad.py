@@ -11,20 +11,25 @@ from typing import Any
 
 import numpy as np
 
-from app.audio import FRAME_SAMPLES, Waveform
+from app.audio import FRAME_SAMPLES, Pcm16
 
 CONTEXT_SAMPLES = 64  # of the previous frame, which Silero v5 and later put before each window at 16 kHz
+FULL_SCALE = np.float32(1 / 32768)
 
 
 @functools.cache
-def _model() -> Any:
-    """The shared onnxruntime session; loaded once a process, since loading takes 30 ms."""
+def load() -> Any:
+    """The shared onnxruntime session, once a process. It takes a tenth of a second: not for an event loop."""
+    import importlib.util
     import os
 
-    import faster_whisper
     import onnxruntime
 
-    assets = os.path.join(os.path.dirname(faster_whisper.__file__), "assets")
+    # Only the file is wanted: importing the package takes two seconds and brings an engine into the gateway.
+    package = importlib.util.find_spec("faster_whisper")
+    assert package is not None
+    assert package.origin is not None
+    assets = os.path.join(os.path.dirname(package.origin), "assets")
     (name,) = [n for n in os.listdir(assets) if n.startswith("silero_vad") and n.endswith(".onnx")]
     options = onnxruntime.SessionOptions()
     options.inter_op_num_threads = 1
@@ -43,13 +48,15 @@ class SpeechProbability:
         """Forgets what was heard: the next frame starts a new stream."""
         self._h = np.zeros((1, 1, 128), dtype=np.float32)
         self._c = np.zeros((1, 1, 128), dtype=np.float32)
-        self._context = np.zeros(CONTEXT_SAMPLES, dtype=np.float32)
+        self._window = np.zeros((1, CONTEXT_SAMPLES + FRAME_SAMPLES), dtype=np.float32)
 
-    def __call__(self, frame: Waveform) -> float:
-        """Probability 0..1 that the frame, float32 [FRAME_SAMPLES] at 16 kHz, holds speech."""
-        if frame.shape != (FRAME_SAMPLES,):
-            raise ValueError(f"got a frame of shape {frame.shape}, expected ({FRAME_SAMPLES},)")
-        window = np.concatenate([self._context, frame])[np.newaxis]
-        probability, self._h, self._c = _model().run(None, {"input": window, "h": self._h, "c": self._c})
-        self._context = frame[-CONTEXT_SAMPLES:]
-        return float(probability.reshape(-1)[0])
+    def __call__(self, frame: Pcm16) -> float:
+        """Probability 0..1 that the frame, FRAME_SAMPLES at HEARING_RATE, holds speech."""
+        samples = np.frombuffer(frame, dtype="<i2")
+        if samples.shape != (FRAME_SAMPLES,):
+            raise ValueError(f"got a frame of {len(samples)} samples, expected {FRAME_SAMPLES}")
+        window = self._window  # one buffer for all frames: several allocations a frame would cost as much as the rest
+        window[0, :CONTEXT_SAMPLES] = window[0, -CONTEXT_SAMPLES:]
+        np.multiply(samples, FULL_SCALE, out=window[0, CONTEXT_SAMPLES:])
+        probability, self._h, self._c = load().run(None, {"input": window, "h": self._h, "c": self._c})
+        return float(probability.item())
