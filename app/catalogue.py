@@ -44,12 +44,6 @@ class Catalogue:
         """Every name that a session can ask for."""
         return [self._default.name] if self._folder is None else pack_names(self._folder)
 
-    def references(self) -> list[str]:
-        """NAME@VERSION of every pack. Raises PackError for a broken one."""
-        if self._folder is None:
-            return [self._default.reference]
-        return sorted({find_pack(self._folder, name, self._once).reference for name in self.names()})
-
     def _once(self, folder: Path) -> Pack:
         """The pack, read again only where its manifest has changed: reading takes milliseconds of the event loop."""
         changed = (folder / MANIFEST).stat().st_mtime_ns

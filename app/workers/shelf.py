@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any, Generic, TypeVar
 
 from app.catalogue import Catalogue
-from app.errors import InsufficientMemory, PackInUse, UnknownModel, WorkerBusy
+from app.errors import InsufficientMemory, PackInUse, ParleyError, UnknownModel, WorkerBusy
 from app.packs import Pack
 
 log = logging.getLogger("parley.packs")
@@ -108,9 +108,16 @@ class Shelf(Generic[S]):
         return {"id": reference, "state": "on disk"}
 
     def states(self) -> list[dict[str, Any]]:
-        """Every pack that is loaded or could be."""
-        on_disk = [name for name in self.packs.references() if name not in self._loaded]
-        return [_state(each) for each in self._loaded.values()] + [{"id": name, "state": "on disk"} for name in on_disk]
+        """Every pack that is loaded or could be, and those that cannot, with the reason."""
+        states = {name: _state(shelved) for name, shelved in self._loaded.items()}
+        for name in self.packs.names():
+            try:
+                reference = self.packs.find(name).reference
+            except ParleyError as error:
+                states[name] = {"id": name, "state": "broken", "error": error.message}
+            else:
+                states.setdefault(reference, {"id": reference, "state": "on disk"})
+        return list(states.values())
 
     def loaded(self) -> list[Shelved[S]]:
         """What is in memory, the one used last first."""

@@ -215,10 +215,14 @@ async def client(packs: Catalogue) -> AsyncIterator[httpx.AsyncClient]:
         yield client
 
 
-async def test_an_operator_loads_and_unloads_over_http(client: httpx.AsyncClient) -> None:
+async def test_an_operator_loads_and_unloads_over_http(client: httpx.AsyncClient, tmp_path: Path) -> None:
     assert (await client.post("/packs/b/load")).json()["id"] == "b@1"
     listed = {pack["id"]: pack["state"] for pack in (await client.get("/packs")).json()["data"]}
     assert listed == {"a@1": "loaded", "b@1": "loaded", "a@2": "on disk", "c@1": "on disk"}
+    (tmp_path / "c" / "pack.toml").write_text("[pack")
+    broken = (await client.get("/packs")).json()["data"][-1]
+    assert (broken["id"], broken["state"]) == ("c", "broken")
+    assert "is not TOML" in broken["error"]
     recognition = await reach_recognizer(str(client.base_url)).start(model="b@1")
     refused = await client.post("/packs/b@1/unload")
     assert (refused.status_code, refused.json()["error"]["code"]) == (409, "pack_in_use")
