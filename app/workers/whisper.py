@@ -76,7 +76,11 @@ class WhisperRecognizer:
         self._name = name or Path(path).name
         limits = CUDA if self._decoder.device == "cuda" else CPU
         self._batches: Batches[Window, Heard] = Batches(self._decoder.hear, limits, lambda: len(self._open))
-        self._features = ThreadPoolExecutor(FEATURE_THREADS, thread_name_prefix="whisper-features")
+        # An end of turn does not queue behind the interim texts of all others.
+        self._features = {
+            priority: ThreadPoolExecutor(FEATURE_THREADS, thread_name_prefix=f"whisper-{name}-features")
+            for priority, name in ((FINAL, "final"), (INTERIM, "interim"))
+        }
 
     async def start(
         self,
@@ -112,11 +116,11 @@ class WhisperRecognizer:
         }
         return Health("recognizer", "whisper", self._name, detail)
 
-    async def windows(self, audio: Pcm16, asked: Asked) -> list[Window]:
+    async def windows(self, audio: Pcm16, asked: Asked, priority: int) -> list[Window]:
         """The audio made ready, off the event loop. Raises WorkerError."""
         self._batches.check_open()
         loop = asyncio.get_running_loop()
-        return await loop.run_in_executor(self._features, self._decoder.windows.of, audio, asked)
+        return await loop.run_in_executor(self._features[priority], self._decoder.windows.of, audio, asked)
 
     async def hear(self, window: Window, priority: int) -> Heard:
         """The window's words, when its turn has come; cancelling this before then takes it out of the queue."""
@@ -129,7 +133,8 @@ class WhisperRecognizer:
     def close(self) -> None:
         """Ends the threads, so that the model can be freed; utterances that wait fail with WorkerError."""
         self._batches.close()
-        self._features.shutdown(wait=False)
+        for pool in self._features.values():
+            pool.shutdown(wait=False)
 
 
 class WhisperRecognition:
@@ -195,7 +200,7 @@ class WhisperRecognition:
         """Longer audio is cut into windows; whole ones are decoded once."""
         audio = bytes(self._audio)
         settled, samples = list(self._settled), self._settled_samples
-        windows = await self._recognizer.windows(audio[samples * BYTES_PER_SAMPLE :], self._asked)
+        windows = await self._recognizer.windows(audio[samples * BYTES_PER_SAMPLE :], self._asked, priority)
         if priority == INTERIM:
             windows[-1] = replace(windows[-1], asked=replace(self._asked, word_times=False))
         heard = await asyncio.gather(*[self._recognizer.hear(window, priority) for window in windows])
