@@ -9,7 +9,7 @@ refuses a peer of another version.
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, fields
+from dataclasses import dataclass, fields
 from typing import Any, TypeAlias
 
 import orjson
@@ -124,7 +124,7 @@ _KINDS: dict[str, type[Any]] = {
 
 def encode(message: WireMessage) -> bytes:
     """One message to the bytes of one WebSocket message."""
-    header = asdict(message)
+    header = {field.name: getattr(message, field.name) for field in fields(message)}  # asdict copies marks one by one
     payload: bytes = header.pop("pcm", b"")
     return orjson.dumps({"is": type(message).__name__, **header}) + b"\n" + payload
 
