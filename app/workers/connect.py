@@ -5,6 +5,7 @@ Engines are imported inside the function that needs them, since each brings its 
 
 from __future__ import annotations
 
+import importlib.util
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -139,12 +140,14 @@ def load_synthesizer(
         return OnnxVoice(folder, names=settings.names, model=pack.name, threads=threads)
     check_licence(settings.licence, settings.licence in accepted_licences, f"the voice of pack {pack.name}")
     if settings.engine == "coqui-vits":
+        _need("TTS", "Coqui TTS", "make coqui")
         from app.workers.coqui_vits import CoquiVits
 
         return CoquiVits(
             folder, names=settings.names, model=pack.name, language=pack.language, device=device, threads=threads
         )
     if settings.engine == "coqui-xtts":
+        _need("TTS", "Coqui TTS", "make coqui")
         from app.workers.coqui_xtts import load_xtts
 
         return load_xtts(
@@ -161,8 +164,18 @@ def load_synthesizer(
         from app.workers.chattts import CODE_LICENCE, load_chattts
 
         check_licence(CODE_LICENCE, CODE_LICENCE in accepted_licences, "the library ChatTTS")
+        _need("ChatTTS", "ChatTTS", "make test-chattts")
         return load_chattts(folder, names=settings.names, model=pack.name, device=device, threads=threads)
     raise PackError(f"pack {pack.name} has voice engine {settings.engine!r}; there are: {', '.join(VOICES)}")
+
+
+def _need(library: str, name: str, target: str) -> None:
+    """Raises SettingsError where this environment lacks an engine's library."""
+    if importlib.util.find_spec(library) is None:
+        raise SettingsError(
+            f"{name} is not installed in this environment. {target} installs it into .venv-coqui; "
+            f"start the synthesizer there: .venv-coqui/bin/parley synthesizer (docs/voices.md)"
+        )
 
 
 def load_judge() -> Recognizer:

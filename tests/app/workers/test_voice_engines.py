@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from app.config import Settings
-from app.errors import LicenceError, PackError
+from app.errors import LicenceError, PackError, SettingsError
 from app.packs import VoiceSettings, read_pack
 from app.workers.connect import load_synthesizer
 from tests.packs import SCRIPTED
@@ -34,6 +34,11 @@ def test_weights_that_not_everybody_may_use_need_the_operators_word(engine: str,
 def test_the_library_chattts_needs_it_too() -> None:
     with pytest.raises(LicenceError, match=r"library ChatTTS is under AGPL-3\.0-or-later.*--accept-licence"):
         load(engine="chattts", licence="CC-BY-NC-4.0")
+
+
+def test_an_environment_without_the_library_is_told_where_it_is() -> None:
+    with pytest.raises(SettingsError, match=r"Coqui TTS is not installed.*\.venv-coqui/bin/parley synthesizer"):
+        load(engine="coqui-vits", licence="Apache-2.0")
 
 
 def test_a_pickle_in_a_pack_is_refused_with_the_way_out(tmp_path: Path) -> None:
