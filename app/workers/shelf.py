@@ -63,6 +63,7 @@ class Shelf(Generic[S]):
         self._resident = resident
         self._free_memory = free_memory
         self._loaded: dict[str, Shelved[S]] = {}  # by NAME@VERSION
+        self._loading: dict[str, asyncio.Task[None]] = {}
         self._uses = itertools.count(1)
         self._changing = asyncio.Lock()  # one load or unload at a time; uses of what is loaded do not wait for it
 
@@ -78,11 +79,10 @@ class Shelf(Generic[S]):
         Raises UnknownModel, PackError, WorkerBusy where each loaded pack is in use and no more may be,
         InsufficientMemory.
         """
-        shelved = self._loaded.get(model)  # a running session's pack, even if it is no longer on disk
-        if shelved is None:
-            shelved = await self._get(self.packs.find(model))
+        # A running session's pack is taken as it is loaded, even if it is no longer on disk.
+        pack = self._loaded[model].pack if model in self._loaded else self.packs.find(model)
+        shelved = await self._get(pack)
         shelved.users += 1
-        shelved.used = next(self._uses)
         return shelved
 
     def give_back(self, shelved: Shelved[S]) -> None:
@@ -91,9 +91,7 @@ class Shelf(Generic[S]):
 
     async def load(self, model: str) -> dict[str, Any]:
         """Loads a pack ahead of its first use; gives its state. Raises as `take`."""
-        shelved = await self._get(self.packs.find(model))
-        shelved.used = next(self._uses)
-        return _state(shelved)
+        return _state(await self._get(self.packs.find(model)))
 
     async def unload(self, model: str) -> dict[str, Any]:
         """Takes an idle pack out of memory. Raises PackInUse, and UnknownModel for one that is not loaded."""
@@ -130,11 +128,23 @@ class Shelf(Generic[S]):
             _close(shelved.engine)
 
     async def _get(self, pack: Pack) -> Shelved[S]:
-        async with self._changing:
-            if pack.reference not in self._loaded:
+        while (shelved := self._loaded.get(pack.reference)) is None:  # again where it was evicted before we ran
+            loading = self._loading.get(pack.reference)
+            if loading is None:
+                loading = self._loading[pack.reference] = asyncio.create_task(self._load(pack))
+                loading.add_done_callback(lambda task: task.cancelled() or task.exception())  # perhaps nobody waits
+            # Whoever waits may leave; an engine half made cannot be stopped, and must not be left lying about.
+            await asyncio.shield(loading)
+        shelved.used = next(self._uses)
+        return shelved
+
+    async def _load(self, pack: Pack) -> None:
+        try:
+            async with self._changing:
                 await self._make_room(pack)
                 self._put(pack, await asyncio.to_thread(self._build, pack))
-            return self._loaded[pack.reference]
+        finally:
+            del self._loading[pack.reference]
 
     def _put(self, pack: Pack, engine: S) -> None:
         log.info("%s: loaded %s", self.stage, pack.reference)
