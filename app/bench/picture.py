@@ -18,7 +18,7 @@ UNITS = {
     "rtf": "real-time factor",
 }
 """The end of a figure's name -> the label of its axis; other figures are counts."""
-CONFIGURED = ("cpu", "cores", "pack", "device", "commit")
+CONFIGURED = ("cpu", "cores", "gpu", "pack", "device", "commit")
 """What of the configuration the picture says."""
 
 

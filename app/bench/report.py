@@ -17,7 +17,7 @@ from app.config import REPOSITORY
 
 Cell: TypeAlias = str | int | float
 
-LIBRARIES = ("ctranslate2", "onnxruntime", "faster-whisper", "numpy")
+LIBRARIES = ("ctranslate2", "onnxruntime", "faster-whisper", "numpy", "torch", "coqui-tts", "vllm")
 """Whose versions change the figures."""
 
 
@@ -46,6 +46,8 @@ def machine() -> dict[str, Cell]:
         "python": platform.python_version(),
         "commit": _commit(),
     }
+    if gpus := _said(["nvidia-smi", "--query-gpu=name", "--format=csv,noheader"]):
+        found["gpu"] = ", ".join(gpus.splitlines())
     for library in LIBRARIES:
         with contextlib.suppress(PackageNotFoundError):
             found[library] = version(library)
@@ -106,7 +108,11 @@ def _cpu() -> str:
 
 def _commit() -> str:
     """Of the checkout, with `-dirty` where files have changed since; `unknown` for an installation without one."""
+    return _said(["git", "-C", str(REPOSITORY), "describe", "--always", "--dirty", "--exclude=*"]) or "unknown"
+
+
+def _said(command: Sequence[str]) -> str:
+    """What a program prints; empty where it is missing or fails."""
     with contextlib.suppress(OSError, subprocess.CalledProcessError):
-        git = ["git", "-C", str(REPOSITORY), "describe", "--always", "--dirty", "--exclude=*"]
-        return subprocess.run(git, check=True, capture_output=True, text=True).stdout.strip()
-    return "unknown"
+        return subprocess.run(command, check=True, capture_output=True, text=True).stdout.strip()
+    return ""

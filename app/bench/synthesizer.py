@@ -8,9 +8,11 @@ from __future__ import annotations
 import argparse
 import asyncio
 import contextlib
+import dataclasses
 import math
+import tempfile
 import time
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -59,6 +61,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--url", default="", help="a synthesizer worker on this machine [the pack's voice, in here]")
     parser.add_argument("--pack", default="en-starter", help="whose voice [en-starter]")
     parser.add_argument("--packs", type=Path, default=REPOSITORY / "models" / "packs", help="folder of the packs")
+    parser.add_argument(
+        "--random-vits",
+        action="store_true",
+        help="instead, a VITS of Coqui TTS with random weights: speed, not quality",
+    )
+    parser.add_argument("--device", default="auto", help="of a Coqui voice: auto, cpu or cuda [auto]")
     parser.add_argument("--threads", type=int, default=1, help="of the voice in here [1]")
     parser.add_argument("--callers", default="1,4,16", help="how many at once, one number after the other [1,4,16]")
     parser.add_argument("--replies", type=int, default=4, help="that each caller hears out [4]")
@@ -75,16 +83,44 @@ def run(args: argparse.Namespace) -> Report:
     if args.url:
         check_loopback(args.url)
         return asyncio.run(bench(reach_synthesizer(args.url), counts, args.replies, {"synthesizer": args.url}))
-    voice = load_synthesizer(find_pack(args.packs, args.pack), threads=args.threads)
-    return asyncio.run(bench(voice, counts, args.replies, {"pack": args.pack, "threads": args.threads}))
+    if args.random_vits:
+        return _bench_random(counts, args.replies, args.device, args.threads)
+    voice = load_synthesizer(find_pack(args.packs, args.pack), device=args.device, threads=args.threads)
+    about: dict[str, Cell] = {"pack": args.pack, "threads": args.threads}
+    return asyncio.run(bench(voice, counts, args.replies, about, in_here=True))
 
 
-async def bench(synthesizer: Synthesizer, counts: Sequence[int], replies: int, about: dict[str, Cell]) -> Report:
-    """Every caller hears `replies` replies out, one after the other."""
+def _bench_random(counts: Sequence[int], replies: int, device: str, threads: int) -> Report:
+    """As `bench`, with the floor of the network's arithmetic beside the figures."""
+    from app.bench.random_vits import floor_rtf, write_vits
+    from app.workers.coqui_vits import CoquiVits
+
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        write_vits(folder)
+        floor = floor_rtf(folder, device=device, threads=threads)
+        voice = CoquiVits(folder, names=("random",), model="random VITS", device=device, threads=threads)
+        about = {"threads": threads}
+        try:
+            report = asyncio.run(bench(voice, counts, replies, about, in_here=True))
+        finally:
+            voice.close()
+    note = (
+        f"arithmetic floor: RTF {floor:.2g} of one caller, its multiplications at the speed of a large matrix product"
+    )
+    return dataclasses.replace(report, notes=[*report.notes, note])
+
+
+async def bench(
+    synthesizer: Synthesizer, counts: Sequence[int], replies: int, about: Mapping[str, Cell], *, in_here: bool = False
+) -> Report:
+    """Every caller hears `replies` replies out, one after the other; `in_here`: the voice runs in this process."""
     rows: list[dict[str, Cell]] = []
     notes: list[str] = []
     health = await synthesizer.health()
     configuration = {**about, "engine": health.engine, "model": health.model, "ahead_s": AHEAD_SECONDS}
+    if "device" in health.detail:
+        configuration["device"] = str(health.detail["device"])
     for count in counts:
         if rows:
             await asyncio.sleep(COOL_SECONDS)
@@ -92,7 +128,7 @@ async def bench(synthesizer: Synthesizer, counts: Sequence[int], replies: int, a
         each = await asyncio.gather(*(_caller(synthesizer, number, replies) for number in range(count)))
         heard = [reply for caller in each for reply in caller]
         row = summarise(heard, count)
-        if "pack" in about:  # the voice is in this process
+        if in_here:
             row["cpu_rtf"] = (time.process_time() - before) / (float(row["audio_s"]) or 1.0)
         rushed = await asyncio.gather(*(_hear(synthesizer, _reply(n), ahead_seconds=math.inf) for n in range(count)))
         row["rtf"] = rtf(rushed)
