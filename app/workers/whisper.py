@@ -24,7 +24,9 @@ from app.workers.whisper_windows import Asked, Window
 
 INTERIM_SECONDS = 0.2  # of new audio before the next interim decode; a word takes about 0.3 s
 INTERIM_BYTES = int(INTERIM_SECONDS * HEARING_RATE) * BYTES_PER_SAMPLE
-FEATURE_THREADS = min(4, os.cpu_count() or 1)  # numpy lets go of the GIL for about half of the work: more gain nothing
+FEATURE_THREADS = min(
+    4, os.cpu_count() or 1
+)  # log-mel is mostly numpy, which lets go of the GIL; the model needs the rest
 
 
 class WhisperRecognizer:

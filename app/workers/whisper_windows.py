@@ -1,7 +1,8 @@
 """Audio to windows ready for a Whisper's encoder: cut, log-mel, padded. Knows no model, batch or caller.
 
 A window's padding depends on its own length alone, and only windows of equal length share a batch: CTranslate2 has no
-mask for padding, so this is what makes a window's text the same in every company.
+mask for padding, so this is what makes a window's text the same in every company: with int8 weights to the last bit, in
+floating point but for rounding.
 """
 
 from __future__ import annotations

@@ -9,6 +9,7 @@ from concurrent.futures import Future
 from dataclasses import dataclass
 
 import pytest
+from prometheus_client import REGISTRY
 
 from app.errors import WorkerError
 from app.workers.whisper_batch import CPU, FINAL, INTERIM, Batches, Job, Limits, next_batch
@@ -88,6 +89,21 @@ async def test_what_waits_while_a_batch_runs_goes_together() -> None:
     assert await asyncio.gather(first, *later) == ["FIRST", "A", "B", "C"]
     assert model.batches == [["first"], ["a", "b", "c"]]
     assert (queue.batches, queue.windows, queue.largest, queue.dropped) == (2, 4, 3, 0)
+
+
+async def test_batch_size_and_queue_depth_are_counted() -> None:
+    def counted(name: str) -> float:
+        return REGISTRY.get_sample_value(f"parley_{name}_sum", {"stage": "recognizer"}) or 0.0
+
+    model = Model(held=True)
+    queue = batches(model)
+    before = counted("batch_size"), counted("queue_depth")
+    first = queue.submit(Piece("first"), FINAL)
+    await asyncio.to_thread(model.began.wait)
+    later = [queue.submit(Piece(text), FINAL) for text in ("a", "b", "c")]
+    model.gate.set()
+    await asyncio.gather(first, *later)
+    assert (counted("batch_size"), counted("queue_depth")) == (before[0] + 1 + 3, before[1] + 0 + 0 + 1 + 2)
 
 
 async def test_a_cancelled_window_is_never_decoded() -> None:

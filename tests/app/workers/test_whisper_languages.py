@@ -6,6 +6,8 @@ Its words mean nothing, but they depend on the audio and on every token of the p
 from __future__ import annotations
 
 import asyncio
+import json
+import shutil
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -183,3 +185,26 @@ async def test_a_loop_that_never_ends_is_dropped(folder: Path) -> None:
     assert (await heard(looping, clip, language="en")).text == ""
     named = load(folder, hallucinations=[kept.text.upper() + "!"])
     assert (await heard(named, clip, language="en")).text == ""
+
+
+@pytest.mark.parametrize("heads", [True, False], ids=["heads", "no heads"])
+async def test_word_times_with_and_without_alignment_heads(folder: Path, tmp_path: Path, heads: bool) -> None:
+    shutil.copytree(folder, tmp_path, dirs_exist_ok=True)
+    config = json.loads((folder / "config.json").read_text())
+    assert config["alignment_heads"], "the converter names some for every model"
+    if not heads:
+        del config["alignment_heads"]
+        (tmp_path / "config.json").write_text(json.dumps(config))
+    whisper = load(tmp_path, trained_short=True)
+    clips = [flite(text, voice, RATE) for text, voice in SAID]
+    asked: list[dict[str, Any]] = [{"language": code, "word_times": True} for code in ("de", "de", "ja", "")]
+    alone = [await heard(whisper, clip, **options) for clip, options in zip(clips, asked, strict=True)]
+    together = await asyncio.gather(
+        *[heard(whisper, clip, **options) for clip, options in zip(clips, asked, strict=True)]
+    )
+    assert together == alone
+    for transcript in alone:
+        times = [moment for word in transcript.words for moment in (word.start_s, word.end_s)]
+        assert "".join(word.text for word in transcript.words) == transcript.text.replace(" ", "")
+        assert times == sorted(times)
+        assert 0.0 <= times[0] <= times[-1] <= transcript.seconds
