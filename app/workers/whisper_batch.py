@@ -51,8 +51,8 @@ CPU = Limits(windows=4, interims=2, frames=3000, gather_seconds=0.0)
 """A core gains little from more rows, and beyond 30 s in all the encoder's attention no longer fits its cache and every
 row costs more. An end of turn waits for the batch under way, so interim batches are kept short."""
 CUDA = Limits(windows=16, interims=16, frames=16 * 3000, gather_seconds=0.004)
-"""A decoder's step reads all weights, for one row or for 16: on a GPU that reading is most of its time. The wait is short
-beside a decode, and a second caller's row in the same batch saves a whole one."""
+"""A decoder's step reads all weights, for one row or for 16: on a GPU that reading is most of its time. The wait is
+short beside a decode, and a second caller's row in the same batch saves a whole one."""
 
 W = TypeVar("W", bound=Batchable)
 H = TypeVar("H")
