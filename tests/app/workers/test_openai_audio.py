@@ -16,7 +16,6 @@ from app.errors import BadRequest, ParleyError, SettingsError, UnknownModel, Wir
 from app.gateway import create_app
 from app.reply import close
 from app.speaking import Workers
-from app.supervisor import free_port
 from app.workers.base import SpeechChunk
 from app.workers.connect import is_url, reach_recognizer, reach_synthesizer
 from app.workers.scripted import ScriptedLanguage, ScriptedRecognizer, ScriptedSynthesizer, level_of
@@ -151,7 +150,7 @@ async def test_what_is_no_transcript_and_no_pcm_is_said() -> None:
 
 
 async def test_nobody_there_is_unavailable_and_another_is_asked() -> None:
-    dead = f"openai:http://127.0.0.1:{free_port()}/v1"
+    dead = "openai:http://127.0.0.1:1/v1"
     with pytest.raises(WorkerUnavailable, match="no server answers"):
         await (await reach_recognizer(dead).start()).finish()
     with pytest.raises(WorkerUnavailable, match="no server answers"):

@@ -15,14 +15,16 @@ from app.reply import close
 from app.supervisor import free_port
 from app.workers.base import ChatRequest, Health, LanguageModel, ReplyPart, TextDelta
 from app.workers.connect import reach_language, reach_recognizer, reach_synthesizer
-from app.workers.places import LONGEST_REST_SECONDS, Places, nobody
+from app.workers.places import FIRST_REST_SECONDS, LONGEST_REST_SECONDS, Places, nobody
+from app.workers.remote import RemoteRecognizer
 from app.workers.scripted import HOLD, ScriptedLanguage, ScriptedRecognizer, ScriptedSynthesizer
 from app.workers.server import language_app, recognizer_app, synthesizer_app
+from app.workers.spread import SpreadRecognizer
 from tests.serving import serving
 from tests.sounds import silence
 
 SECOND = silence(1.0, 16_000)
-DEAD, GONE = (f"http://127.0.0.1:{free_port()}" for _ in range(2))
+DEAD, GONE = "http://127.0.0.1:1", "http://127.0.0.1:2"  # privileged ports: no test can be given one of them
 HELLO = ChatRequest(messages=[{"role": "user", "content": "hello"}])
 
 
@@ -74,6 +76,23 @@ async def test_a_dead_url_is_gone_round(farm: Farm) -> None:
     down = health.detail["urls"][DEAD]
     assert down["state"] == "down"
     assert DEAD in down["error"]
+
+
+async def test_a_dead_url_that_comes_back_is_asked_again(farm: Farm) -> None:
+    now = [0.0]
+    port = free_port()
+    back = f"http://127.0.0.1:{port}"
+    stage = SpreadRecognizer({url: RemoteRecognizer(url) for url in (back, farm.urls[0])}, clock=lambda: now[0])
+    assert (await (await stage.start()).finish()).text == "first one"
+    app = recognizer_app(ScriptedRecognizer(["back again"], repeat=True), access=Access(), model="scripted")
+    async with serving(app, port=port):
+        assert (await (await stage.start()).finish()).text == "first one"  # it rests
+        now[0] = FIRST_REST_SECONDS
+        assert (await (await stage.start()).finish()).text == "back again"
+    assert (await (await stage.start()).finish()).text == "first one"
+    async with serving(app, port=port):
+        await stage.health()  # which sees that it is well
+        assert (await (await stage.start()).finish()).text == "back again"
 
 
 async def test_nobody_alive_is_said_of_every_url() -> None:
