@@ -10,6 +10,7 @@ from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
 from typing import Any, Final
 
+from app import metrics
 from app.errors import BadRequest, PackError, WorkerBusy
 from app.workers.base import ChatRequest, Health, Message, ReplyPart, TextDelta, Tool, ToolCall, Usage
 from app.workers.chat_prompt import ChatTemplate
@@ -68,6 +69,7 @@ class CTranslate2Chat:
         """
         if self._model.open >= self._max_replies:
             raise WorkerBusy(f"{self._model.open} replies are open, the limit is {self._max_replies}")
+        metrics.QUEUE_DEPTH.labels("language").observe(self._model.open)
         names = [str(tool["function"]["name"]) for tool in request.tools]
         forced = _forced_names(request.tool_choice, names)
         tools = () if request.tool_choice == "none" else tuple(request.tools)

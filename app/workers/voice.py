@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from app import metrics
 from app.audio import Waveform, seconds_of, to_pcm16
 from app.errors import BadRequest, PackError, UnknownModel, WorkerBusy, WorkerError
 from app.pronounce import PHONES, read_pronouncer
@@ -77,6 +78,7 @@ class OnnxVoice:
             raise BadRequest(f"got speed {speed}, expected {SLOWEST} to {FASTEST}", param="speed")
         if self._replies >= self._max_replies:
             raise WorkerBusy(f"all {self._max_replies} replies of the voice are in use")
+        metrics.QUEUE_DEPTH.labels("synthesizer").observe(self._replies)
         self._replies += 1
         try:
             pieces = self._pieces(text, speed)
