@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import sys
 import time
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from urllib.parse import urlsplit
 
@@ -53,14 +53,14 @@ def check_loopback(url: str) -> None:
 
 
 @contextlib.asynccontextmanager
-async def service(url: str, options: Sequence[str] = ()) -> AsyncIterator[Service]:
-    """The service at `url`, or one started with `parley serve` and `options`. Raises WorkerUnavailable."""
+async def service(url: str) -> AsyncIterator[Service]:
+    """The service at `url`, or one started with `parley serve`. Raises BadRequest, WorkerUnavailable."""
     if url:
         check_loopback(url)
         yield Service(url.rstrip("/"))
         return
     here = f"http://127.0.0.1:{(port := free_port())}"
-    command = [sys.executable, "-m", "app", "serve", "--port", str(port), "--log-level", "error", *options]
+    command = [sys.executable, "-m", "app", "serve", "--port", str(port), "--log-level", "error"]
     process = await asyncio.create_subprocess_exec(*command, stdout=asyncio.subprocess.DEVNULL)
     try:
         await _until_ready(process, here)

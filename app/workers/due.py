@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import itertools
+import math
 import queue
 import threading
+import weakref
 from collections.abc import Callable
 from concurrent.futures import Future
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, TypeAlias, TypeVar
 
 T = TypeVar("T")
+Job: TypeAlias = tuple[float, int, "Future[T] | None", Callable[[], T] | None]
+"""Due, order; without work: the end."""
 
 
 class DueQueue(Generic[T]):
@@ -18,9 +22,11 @@ class DueQueue(Generic[T]):
     def __init__(self, threads: int, name: str) -> None:
         """`threads` pieces of work are done at once."""
         self._order = itertools.count()
-        self._jobs: queue.PriorityQueue[tuple[float, int, Future[T], Callable[[], T]]] = queue.PriorityQueue()
+        self._jobs: queue.PriorityQueue[Job[T]] = queue.PriorityQueue()
         for number in range(threads):
             threading.Thread(target=_work, args=(self._jobs,), name=f"{name}-{number}", daemon=True).start()
+        # The threads hold the jobs and not this queue: whoever drops it, for instance with its pack, ends them.
+        weakref.finalize(self, self._jobs.put, (math.inf, next(self._order), None, None))
 
     def submit(self, due: float, work: Callable[[], T]) -> Future[T]:
         """Queues work; `due` is in seconds of any one clock. Cancelling the result before its turn takes it out."""
@@ -29,9 +35,12 @@ class DueQueue(Generic[T]):
         return result
 
 
-def _work(jobs: queue.PriorityQueue[tuple[float, int, Future[Any], Callable[[], Any]]]) -> None:
+def _work(jobs: queue.PriorityQueue[Job[Any]]) -> None:
     while True:
-        _, _, result, work = jobs.get()
+        due, order, result, work = jobs.get()
+        if result is None or work is None:
+            jobs.put((due, order, None, None))  # for the next thread
+            return
         if not result.set_running_or_notify_cancel():
             continue
         try:

@@ -32,6 +32,18 @@ def test_what_is_due_earliest_is_done_first_and_equals_in_order() -> None:
     assert done == ["a", "b", "c", "late"]
 
 
+def test_a_queue_that_is_dropped_does_its_work_and_ends_its_threads() -> None:
+    queue: DueQueue[int] = DueQueue(2, "dropped")
+    threads = [thread for thread in threading.enumerate() if thread.name.startswith("dropped-")]
+    last = queue.submit(9.0, lambda: 7)
+    del queue
+    assert last.result(timeout=60) == 7
+    for thread in threads:
+        thread.join(timeout=60)
+    assert len(threads) == 2
+    assert not any(thread.is_alive() for thread in threads)
+
+
 def test_work_that_fails_says_so_and_the_thread_lives_on() -> None:
     queue: DueQueue[int] = DueQueue(1, "test")
     failed = queue.submit(0.0, lambda: 1 // 0)
