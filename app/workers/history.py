@@ -10,6 +10,7 @@ question: then the server finds the whole earlier prompt in its KV cache.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, Final
 
 from app.workers.base import Message
@@ -22,28 +23,50 @@ CUT_OFF: Final = "..."
 """Stands for an assistant's turn that never came, between a tool's result and the caller's next words."""
 
 
-def normalised(messages: Iterable[Message], *, alternate: bool = False) -> list[Message]:
+@dataclass(frozen=True, slots=True)
+class TemplateRules:
+    """What a model's chat template demands beyond good order."""
+
+    alternate: bool = False
+    """A user's turn first, then assistant and user strictly in turns; calls and results are the assistant's."""
+    no_system: bool = False
+    """No system message: instructions stand before the first user's words."""
+
+    def learn(self, refusal: str) -> TemplateRules:
+        """The rules, with the one that a template's refusal tells; the same rules where it tells none."""
+        # "Conversation roles must alternate user/assistant/..." (Llama 2, Mistral, Gemma), "System role not supported"
+        # (Gemma): Hugging Face templates raise in these words, and servers pass them on.
+        words = refusal.lower()
+        return TemplateRules(
+            self.alternate or "must alternate" in words, self.no_system or "system role not supported" in words
+        )
+
+
+def normalised(messages: Iterable[Message], rules: TemplateRules | None = None) -> list[Message]:
     """One system message first, roles never twice in a row, each call followed by its results, in the calls' order.
 
-    With `alternate`, also a user's turn first, and user and assistant strictly in turns (calls and results count as
-    part of the assistant's turn). What is in order already comes back as it was.
+    And what the template's rules demand. What is in order already comes back as it was.
     """
+    rules = rules or TemplateRules()
     system: list[str] = []
     turns: list[Message] = []
-    results: dict[str, Message] = {}
+    results: dict[str, list[Message]] = {}  # several of one id, where a server numbers the calls of each reply anew
     for message in messages:
         role = message.get("role")
         if role in ("system", "developer"):
             system.append(_text(message.get("content")))
         elif role == "tool":
-            results.setdefault(str(message.get("tool_call_id")), message)
+            results.setdefault(str(message.get("tool_call_id")), []).append(message)
         elif _says_something(message):
             turns.append(message)
     merged = _answered(_merged(turns), results)
-    if alternate:
-        merged = _alternating(merged)
-    head: list[Message] = [{"role": "system", "content": "\n".join(filter(None, system))}] if any(system) else []
-    return [*head, *merged]
+    head: list[Message] = []
+    if instructions := "\n".join(filter(None, system)):
+        if rules.no_system:
+            merged = _told_by_the_user(instructions, merged)
+        else:
+            head = [{"role": "system", "content": instructions}]
+    return [*head, *(_alternating(merged) if rules.alternate else merged)]
 
 
 def without_oldest_turns(messages: Sequence[Message], count: int = 1) -> list[Message] | None:
@@ -81,14 +104,15 @@ def _merged(turns: Iterable[Message]) -> list[Message]:
     return merged
 
 
-def _answered(turns: Iterable[Message], results: Mapping[str, Message]) -> list[Message]:
+def _answered(turns: Iterable[Message], results: Mapping[str, list[Message]]) -> list[Message]:
     """Behind each turn with calls their results; results of calls that nobody made are left out."""
     answered: list[Message] = []
     for turn in turns:
         answered.append(turn)
         for call in turn.get("tool_calls") or ():
+            given = results.get(str(call["id"]))
             nothing = {"role": "tool", "tool_call_id": call["id"], "content": NO_RESULT}
-            answered.append(results.get(str(call["id"]), nothing))
+            answered.append(given.pop(0) if given else nothing)
     return answered
 
 
@@ -103,6 +127,13 @@ def _alternating(turns: Iterable[Message]) -> list[Message]:
             ordered.append({"role": "assistant", "content": CUT_OFF})
         ordered.append(turn)
     return ordered
+
+
+def _told_by_the_user(instructions: str, turns: Sequence[Message]) -> list[Message]:
+    """The instructions before the first user's words; a turn of their own where an assistant begins."""
+    if turns and turns[0]["role"] == "user":
+        return [{**turns[0], "content": f"{instructions}\n\n{_text(turns[0].get('content'))}"}, *turns[1:]]
+    return [{"role": "user", "content": instructions}, *turns]
 
 
 def _text(content: Any) -> str:

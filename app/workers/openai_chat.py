@@ -18,7 +18,7 @@ import httpx
 from app import tracing
 from app.errors import BadRequest, ParleyError, WorkerUnavailable
 from app.workers.base import ChatRequest, Health, ReplyPart
-from app.workers.history import normalised, without_oldest_turns
+from app.workers.history import TemplateRules, normalised, without_oldest_turns
 from app.workers.openai_stream import TOO_LONG, Reply, events_of, refusal_of
 
 CONNECT_SECONDS: Final = 5.0  # a server on this network answers in milliseconds, or is down
@@ -35,16 +35,12 @@ class OpenAIChat:
         *,
         api_key: str = "",
         model: str = "",
-        alternate: bool = False,
         timeout_seconds: float = 60.0,
     ) -> None:
-        """A `base_url` without a path gets /v1; `model` wins over a request's; `timeout_seconds` bounds silence.
-
-        `alternate`: the model's chat template demands that user and assistant take turns, as `history.normalised` says.
-        """
+        """A `base_url` without a path gets /v1; `model` wins over a request's; `timeout_seconds` bounds silence."""
         self.base_url = base_url.rstrip("/") + ("" if urlsplit(base_url).path.strip("/") else "/v1")
         self.model = model
-        self.alternate = alternate
+        self._template = TemplateRules()  # learnt from refusals: a server does not tell its chat template
         # No proxy and no .netrc from the environment: the worker's URL and key are the whole truth.
         self._http = httpx.AsyncClient(
             headers={"authorization": f"Bearer {api_key}"} if api_key else {},
@@ -98,12 +94,15 @@ class OpenAIChat:
 
     async def _fitting(self, request: ChatRequest) -> httpx.Response:
         """The open answer to as much of the history as the server has room for."""
-        whole = normalised(request.messages, alternate=self.alternate)
-        messages, left_out = whole, 0
+        whole = messages = normalised(request.messages)
+        left_out = 0
         while True:
             try:
-                return await self._accepted(replace(request, messages=messages))
+                return await self._accepted(replace(request, messages=normalised(messages, self._template)))
             except BadRequest as refusal:
+                if (learnt := self._template.learn(refusal.message)) != self._template:
+                    self._template = learnt
+                    continue
                 # 1, 2, 4, 8 turns: the same number for many turns in a row, so that the prompt's beginning is the same
                 # and the server finds it in its KV cache.
                 left_out = left_out * 2 or 1

@@ -67,7 +67,7 @@ class VllmLanguage:
             url, api_key = self.server.url, self.server.api_key
         self.url = url.removesuffix("/v1")
         self.adapters = Adapters(self.url, api_key=api_key)
-        self._chat = OpenAIChat(self.url, api_key=api_key, alternate=base is not None and takes_turns(base))
+        self._chat = OpenAIChat(self.url, api_key=api_key)
         self._models: dict[str, str] = {}  # NAME@VERSION of a pack -> the server's name for it
         self._refused: set[str] = set()
         self._loading = threading.Lock()
@@ -183,15 +183,6 @@ def base_folder(pack: Pack) -> Path | None:
         return Path(snapshot_download(base, local_files_only=True))
     except (HFValidationError, LocalEntryNotFoundError):
         return None
-
-
-def takes_turns(base: Path) -> bool:
-    """Whether the base's chat template refuses anything but user and assistant in turns.
-
-    Templates that do say so in their error: "Conversation roles must alternate user/assistant/user/assistant/...".
-    """
-    files = (base / "chat_template.jinja", base / "tokenizer_config.json")
-    return any("must alternate" in file.read_text(encoding="utf-8") for file in files if file.is_file())
 
 
 def _base_sha256(pack: Pack, base: Path | None) -> str:

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from app.workers.base import Message
-from app.workers.history import CUT_OFF, NO_RESULT, OPENING, normalised, without_oldest_turns
+from app.workers.history import CUT_OFF, NO_RESULT, OPENING, TemplateRules, normalised, without_oldest_turns
 
 
 def said(role: str, content: Any = None, **fields: Any) -> Message:
@@ -58,6 +58,10 @@ def test_what_is_in_order_stays_as_it_is(messages: list[Message]) -> None:
         ([U, calls("a"), said("user", "v"), result("a")], [U, calls("a"), result("a"), said("user", "v")]),
         ([U, calls("a"), said("user", "v")], [U, calls("a"), result("a", NO_RESULT), said("user", "v")]),
         ([U, result("lost"), A], [U, A]),
+        (
+            [U, calls("a"), U, calls("a"), result("a", "one"), result("a", "two")],
+            [U, calls("a"), result("a", "one"), U, calls("a"), result("a", "two")],
+        ),
     ],
 )
 def test_disorder_is_put_in_order(messages: list[Message], expected: list[Message]) -> None:
@@ -75,12 +79,35 @@ def test_disorder_is_put_in_order(messages: list[Message], expected: list[Messag
     ],
 )
 def test_turns_alternate_where_the_template_demands_it(messages: list[Message], expected: list[Message]) -> None:
-    assert normalised(messages, alternate=True) == expected
+    assert normalised(messages, TemplateRules(alternate=True)) == expected
 
 
-@pytest.mark.parametrize("alternate", [False, True])
+@pytest.mark.parametrize(
+    ("messages", "expected"),
+    [
+        ([S, U, A], [said("user", "s\n\nu"), A]),
+        ([S, A, U], [said("user", "s"), A, U]),
+        ([S], [said("user", "s")]),
+        ([U, A], [U, A]),
+    ],
+)
+def test_the_user_brings_the_instructions_where_the_template_has_no_system(
+    messages: list[Message], expected: list[Message]
+) -> None:
+    assert normalised(messages, TemplateRules(no_system=True)) == expected
+
+
+def test_a_templates_refusal_tells_its_rules() -> None:
+    rules = TemplateRules()
+    assert rules.learn("no tools here") == rules
+    rules = rules.learn("Conversation roles must alternate user/assistant/user/assistant/...")
+    assert rules == TemplateRules(alternate=True)
+    assert rules.learn("System role not supported") == TemplateRules(alternate=True, no_system=True)
+
+
+@pytest.mark.parametrize("rules", [TemplateRules(a, b) for a in (False, True) for b in (False, True)])
 @pytest.mark.parametrize("greeted", [False, True])
-def test_a_turns_messages_begin_the_next_turns(alternate: bool, greeted: bool) -> None:
+def test_a_turns_messages_begin_the_next_turns(rules: TemplateRules, greeted: bool) -> None:
     answers: list[list[Message]] = [
         [A],
         [calls("a"), result("a"), said("assistant", "it is nine")],
@@ -92,7 +119,7 @@ def test_a_turns_messages_begin_the_next_turns(alternate: bool, greeted: bool) -
     before: list[Message] = []
     for answer in answers:
         history.append(U)
-        asked = normalised(history, alternate=alternate)
+        asked = normalised(history, rules)
         assert asked[: len(before)] == before
         before = asked
         history += answer

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import socket
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -13,6 +14,7 @@ from fastapi.responses import JSONResponse, PlainTextResponse, Response
 
 from app.errors import BadRequest, WorkerBusy
 from app.workers.base import ChatRequest, TextDelta, Usage
+from app.workers.chat_prompt import ChatTemplate
 from tests.app.workers.test_openai_chat import GOOD, Serve, client, delta, events, parts_of
 
 
@@ -121,17 +123,50 @@ async def test_the_oldest_turns_are_left_out_where_the_server_has_no_room(serve:
     assert len(server.asked) == 2
 
 
-async def test_a_disordered_history_arrives_in_order(serve: Serve) -> None:
-    server = Counting(WHOLE, WHOLE)
-    messages = [
-        {"role": "assistant", "content": "a"},
-        {"role": "user", "content": "u"},
-        {"role": "system", "content": "s"},
+# As Gemma's: no system message, user and assistant in turns.
+STRICT = """
+{%- for message in messages -%}
+{%- if message.role == "system" %}{{ raise_exception("System role not supported") }}{% endif -%}
+{%- if (message.role == "user") != (loop.index0 % 2 == 0) -%}
+{{ raise_exception("Conversation roles must alternate user/assistant/user/assistant/...") }}
+{%- endif -%}
+{{ message.role }}:{{ message.content }}|
+{%- endfor -%}
+"""
+
+
+async def test_a_strict_template_gets_the_order_that_it_demands(serve: Serve, tmp_path: Path) -> None:
+    (tmp_path / "template").write_text(STRICT)
+    template = ChatTemplate(tmp_path / "template", (), "")
+    rendered: list[str] = []
+    refused = 0
+    app = FastAPI()
+
+    @app.post("/v1/chat/completions")
+    async def complete(request: Request) -> Response:
+        nonlocal refused
+        try:
+            rendered.append(template.render((await request.json())["messages"], ()))
+        except BadRequest as error:  # in the words of the template, as vLLM does
+            refused += 1
+            return JSONResponse({"error": {"message": error.message, "code": 400}}, 400)
+        return WHOLE()
+
+    history = [{"role": "assistant", "content": "a"}, {"role": "user", "content": "u"}]
+    async with client(await serve(app)) as chat:
+        for messages in (history, [*history, {"role": "system", "content": "s"}], history):
+            assert await parts_of(chat, ChatRequest(messages)) == ([TextDelta("Hi"), Usage()], None)
+    assert rendered == [
+        "user:Hello.|assistant:a|user:u|",
+        "user:s|assistant:a|user:u|",
+        "user:Hello.|assistant:a|user:u|",
     ]
-    url = await serve(server.app())
-    for alternate in (False, True):
-        async with client(url, alternate=alternate) as chat:
-            await parts_of(chat, ChatRequest(messages))
-    first, second = ([message["role"] for message in asked["messages"]] for asked in server.asked)
-    assert first == ["system", "assistant", "user"]
-    assert second == ["system", "user", "assistant", "user"]
+    assert refused == 2  # once a rule
+
+
+async def test_a_refusal_that_order_does_not_mend_is_passed_on(serve: Serve) -> None:
+    refusal = JSONResponse({"error": {"message": "Conversation roles must alternate", "code": 400}}, 400)
+    server = Counting(*[lambda: refusal] * 2)
+    async with client(await serve(server.app())) as chat:
+        assert type((await parts_of(chat))[1]) is BadRequest
+    assert len(server.asked) == 2

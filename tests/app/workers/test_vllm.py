@@ -17,7 +17,7 @@ import pytest
 from app.errors import PackError, SettingsError, WorkerUnavailable
 from app.packs import LanguageSettings, Pack
 from app.workers.base_hash import base_sha256
-from app.workers.vllm import VllmLanguage, base_folder, packs_in, server_arguments, takes_turns
+from app.workers.vllm import VllmLanguage, base_folder, packs_in, server_arguments
 from app.workers.vllm_server import VllmServer
 from tests.app.workers.test_adapters import adapter
 from tests.packs import SCRIPTED
@@ -86,15 +86,6 @@ def test_a_base_is_a_folder_or_a_hub_name(tmp_path: Path, monkeypatch: pytest.Mo
     nowhere = replace(pack, language_model=LanguageSettings(base="nobody/has-this"))
     assert base_folder(nowhere) is None
     assert option(server_arguments(nowhere, tmp_path, None), "--model") == "nobody/has-this"
-
-
-def test_templates_that_demand_turns_are_known(tmp_path: Path) -> None:
-    assert not takes_turns(tmp_path)
-    (tmp_path / "chat_template.jinja").write_text("{{ messages }}")
-    assert not takes_turns(tmp_path)
-    strict = "{{ raise_exception('Conversation roles must alternate user/assistant/user/assistant/...') }}"
-    (tmp_path / "tokenizer_config.json").write_text(json.dumps({"chat_template": strict}))
-    assert takes_turns(tmp_path)
 
 
 def test_a_broken_pack_among_others_does_not_end_the_service(tmp_path: Path) -> None:
