@@ -21,6 +21,7 @@ from app.workers import server
 from app.workers.scripted import ScriptedLanguage, ScriptedRecognizer, ScriptedSynthesizer
 from tests.app.test_metrics import scraped
 from tests.realtime import Caller, calling
+from tests.service.test_serve import served
 from tests.serving import serving
 
 MOST_CALLS = 64  # the kernel spreads them by chance: that all of them reach one of two processes has odds of 1 to 2^63
@@ -110,6 +111,14 @@ async def test_all_processes_end_together(number: signal.Signals) -> None:
         assert number == signal.SIGKILL or not await asyncio.to_thread(folder.exists)
         with pytest.raises(httpx.ConnectError):
             await scraped(url)
+
+
+async def test_the_whole_service_has_several_gateways_too() -> None:
+    async with served("--workers", "2") as (url, supervisor):
+        names = [process.cmdline()[3] for process in psutil.Process(supervisor.pid).children()]
+        assert sorted(names) == ["gateway", "gateway", "language", "recognizer", "synthesizer"]
+        async with calling(url) as caller:
+            assert await ask(caller) == "completed"
 
 
 async def test_a_port_in_use_is_said() -> None:
