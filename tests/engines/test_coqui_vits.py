@@ -39,7 +39,7 @@ async def test_it_keeps_the_contract(case: Callable[[Synthesizer], Awaitable[Non
 
 
 async def test_each_of_eight_callers_hears_what_the_text_has_alone(folder: Path) -> None:
-    voice = CoquiVits(folder, device="cpu")
+    voice = CoquiVits(folder, device="cpu", max_batch=8)
     texts = coqui_models.TEXTS
     await synthesizer_cases.case_each_stream_is_the_one_that_the_text_has_alone(voice, texts, PCM_TOLERANCE)
     voice.close()
@@ -69,7 +69,7 @@ def test_an_unmasked_decoder_would_not(folder: Path) -> None:
 
 
 async def test_speeds_and_speakers_of_one_batch_stay_apart(tmp_path: Path) -> None:
-    voice = CoquiVits(coqui_models.vits(tmp_path / "voice", ("anna", "ben")), device="cpu")
+    voice = CoquiVits(coqui_models.vits(tmp_path / "voice", ("anna", "ben")), device="cpu", max_batch=4)
     assert (await voice.health()).detail["voices"] == ["anna", "ben"]
     wishes = [("anna", 1.0), ("ben", 1.0), ("anna", 2.0), ("anna", 0.5)]
     alone = [to_waveform(await pcm_of(voice, TEXT, voice=name, speed=speed)) for name, speed in wishes]
