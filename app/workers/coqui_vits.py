@@ -45,7 +45,7 @@ class CoquiVits:
         """Loads the folder. Raises PackError. Of `names` the first is the default voice.
 
         A network with several speakers has voices of their names; `names` then chooses and orders among them.
-        `max_batch` 0 is BATCH on a GPU, and 1 on a CPU: a batch costs there what its clauses cost one by one, and
+        `max_batch` 0 is BATCH on a GPU, and 1 on a CPU: a batch costs there more than its clauses one by one, and
         each would wait for the last.
         """
         logging.getLogger("TTS").setLevel(logging.ERROR)  # it logs every text that has an unknown character
