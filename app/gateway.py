@@ -35,7 +35,7 @@ from app.workers.base import LanguageModel, Recognizer, Synthesizer
 log = logging.getLogger("parley.gateway")
 
 WEB = Path(__file__).parent / "web"
-HEALTH_SECONDS = 2.0  # a worker that does not answer by then is down
+HEALTH_SECONDS = 3.0  # a stage that does not answer by then is down; the page waits 4 s
 CLOSE_SECONDS = 1.0  # for a last frame to leave
 POLICY_VIOLATION, TRY_AGAIN_LATER = 1008, 1013  # close codes, RFC 6455 and the IANA registry of WebSockets
 CONTENT_POLICY = (

@@ -10,7 +10,7 @@ import asyncio
 import contextlib
 import logging
 import time
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from typing import TypeAlias, TypeVar, Unpack
 
 from app.audio import BYTES_PER_SAMPLE, HEARING_RATE, Pcm16
@@ -34,7 +34,7 @@ log = logging.getLogger("parley.spread")
 
 REPLAY_SECONDS = 90.0  # of an utterance: what a session lets one grow to, 2.9 MB
 REPLAY_BYTES = int(REPLAY_SECONDS * HEARING_RATE) * BYTES_PER_SAMPLE
-HEALTH_SECONDS = 1.5  # for one URL: less than the gateway's patience for the whole stage
+HEALTH_SECONDS = 2.5  # for one URL: less than the gateway's patience for the whole stage
 
 Stage: TypeAlias = Recognizer | LanguageModel | Synthesizer
 S = TypeVar("S", bound=Stage)
@@ -189,25 +189,28 @@ class SpreadLanguage:
     async def _serving(self, base: str) -> list[Place[LanguageModel]]:
         """The places with this base; one that does not say is taken at the word of whoever set its URL."""
         unknown = [place for place in self._places.all if place.base_sha256 is None and not self._places.rests(place)]
-        await self._ask(unknown)
-        if not (fitting := [place for place in self._places.all if place.base_sha256 in (base, "")]):
-            await self._ask(self._places.all)  # one may have been started anew, with another base
+        refusals = await self._ask(unknown)
+        fitting = [place for place in self._places.all if place.base_sha256 in (base, "")]
+        if not fitting:  # one may have been started anew, with another base
+            refusals = await self._ask(self._places.all)
             fitting = [place for place in self._places.all if place.base_sha256 in (base, "")]
-        if not any(place.base_sha256 for place in self._places.all):
-            return self._places.all  # nobody answers, which asking them will say
+        if not fitting and len(refusals) == len(self._places.all):
+            raise nobody(refusals)
         if not fitting:
             bases = {place.url: place.base_sha256 or "an unknown one" for place in self._places.all}
             theirs = "; ".join(f"{url} serves {other}" for url, other in bases.items())
             raise WrongBase(f"the pack needs language base {base}, but {theirs}")
         return fitting
 
-    async def _ask(self, places: Iterable[Place[LanguageModel]]) -> None:
-        asked = list(places)
-        for place, state in zip(
-            asked, await asyncio.gather(*(_state(self._places, each) for each in asked)), strict=True
-        ):
+    async def _ask(self, places: Sequence[Place[LanguageModel]]) -> dict[str, WorkerError]:
+        """Asks them for their base; gives the errors of those that fail."""
+        states = await asyncio.gather(*(_state(self._places, place) for place in places))
+        refusals = {}
+        for place, state in zip(places, states, strict=True):
             if not isinstance(state, Health):
                 self._places.failed(place)
+                refusals[place.url] = state
+        return refusals
 
 
 class SpreadSynthesizer:
@@ -263,10 +266,11 @@ async def _stream(
 
 
 async def _health(places: Places[S]) -> Health:
-    states = await asyncio.gather(*(_state(places, place) for place in places.all))
+    states = await asyncio.gather(*(_state(places, place, HEALTH_SECONDS) for place in places.all))
     well = next((state for state in states if isinstance(state, Health)), None)
     if well is None:
-        raise nobody({place.url: state for place, state in zip(places.all, states, strict=True)})  # type: ignore[misc]
+        refusals = zip(places.all, states, strict=True)
+        raise nobody({place.url: state for place, state in refusals if not isinstance(state, Health)})
     urls = {
         place.url: {"state": "ok", "open": place.open, **state.detail}
         if isinstance(state, Health)
@@ -276,13 +280,13 @@ async def _health(places: Places[S]) -> Health:
     return Health(well.stage, well.engine, well.model, {**well.detail, "urls": urls})
 
 
-async def _state(places: Places[S], place: Place[S]) -> Health | WorkerError:
-    """What the worker says of itself; one that is well again rests no longer."""
+async def _state(places: Places[S], place: Place[S], seconds: float | None = None) -> Health | WorkerError:
+    """What the worker says of itself within `seconds`; one that is well again rests no longer."""
     try:
-        async with asyncio.timeout(HEALTH_SECONDS):
+        async with asyncio.timeout(seconds):
             health: Health = await place.worker.health()
     except TimeoutError:
-        return WorkerUnavailable(f"{place.url} did not answer within {HEALTH_SECONDS} s")
+        return WorkerUnavailable(f"{place.url} did not answer within {seconds} s")
     except WorkerError as error:
         return error
     places.answered(place)

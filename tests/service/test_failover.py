@@ -48,8 +48,8 @@ async def worker(stage: str) -> AsyncIterator[tuple[str, asyncio.subprocess.Proc
 async def urls_of(client: httpx.AsyncClient, stage: str) -> dict[str, Any]:
     """What the gateway says of each URL of a stage."""
     health = (await client.get("/health")).json()
-    urls: dict[str, Any] = health["workers"][stage]["detail"]["urls"]
-    return urls
+    urls: dict[str, Any] = health["workers"][stage].get("detail", {}).get("urls", {})
+    return urls  # empty where a busy machine does not answer in time
 
 
 async def test_a_recognizer_killed_in_mid_sentence_costs_no_words() -> None:
@@ -63,7 +63,7 @@ async def test_a_recognizer_killed_in_mid_sentence_costs_no_words() -> None:
         half = len(speech) // 4 * 2
         await caller.say(speech[:half])
         await caller.until("input_audio_buffer.speech_started")
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             while not (busy := [at for at, state in (await urls_of(client, "recognizer")).items() if state["open"]]):
                 await asyncio.sleep(0.05)
         os.kill(workers[busy[0]].pid, signal.SIGKILL)
@@ -71,12 +71,14 @@ async def test_a_recognizer_killed_in_mid_sentence_costs_no_words() -> None:
         await caller.say(speech[half:], then_silence=1.0)
         heard = await caller.until("conversation.item.input_audio_transcription.completed")
         first = await caller.until("response.done")
-        states = {at: state["state"] for at, state in (await urls_of(client, "recognizer")).items()}
+        expected = {at: "down" if at == busy[0] else "ok" for at in workers}
+        async with asyncio.timeout(60):
+            while {at: state["state"] for at, state in (await urls_of(client, "recognizer")).items()} != expected:
+                await asyncio.sleep(0.05)
         await caller.say(speech, then_silence=1.0)
         second = await caller.until("response.done")
     assert word_errors(QUESTION, heard["transcript"]) <= 2
     assert first["response"]["status"] == second["response"]["status"] == "completed"
-    assert states == {at: "down" if at == busy[0] else "ok" for at in workers}
 
 
 async def test_a_killed_language_model_and_voice_are_gone_round() -> None:
@@ -86,12 +88,11 @@ async def test_a_killed_language_model_and_voice_are_gone_round() -> None:
         options = ("--language", ",".join(languages), "--synthesizer", ",".join(voices))
         url, _ = await stack.enter_async_context(served(*options))
         caller = await stack.enter_async_context(calling(url))
-        for alive in ({0, 1}, {1}, {1}):  # the first of each is dead from the second turn on
-            for processes in (languages, voices):
-                process = next(iter(processes.values()))
-                if 0 not in alive and process.returncode is None:
-                    process.kill()
-                    await process.wait()
+        for turn in range(3):
+            if turn == 1:
+                for first, *_ in (list(languages.values()), list(voices.values())):
+                    first.kill()
+                    await first.wait()
             await caller.say(flite(QUESTION), then_silence=1.0)
             done = await caller.until("response.done")
             assert done["response"]["status"] == "completed", done["response"]

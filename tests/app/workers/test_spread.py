@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, suppress
 from dataclasses import dataclass, field, replace
 
 import pytest
@@ -13,7 +13,7 @@ from app.access import Access
 from app.errors import WorkerBusy, WorkerError, WorkerUnavailable, WrongBase
 from app.reply import close
 from app.supervisor import free_port
-from app.workers.base import ChatRequest, Health, LanguageModel, ReplyPart, TextDelta
+from app.workers.base import ChatRequest, Health, LanguageModel, Recognizer, ReplyPart, TextDelta
 from app.workers.connect import reach_language, reach_recognizer, reach_synthesizer
 from app.workers.places import FIRST_REST_SECONDS, LONGEST_REST_SECONDS, Places, nobody
 from app.workers.remote import RemoteRecognizer
@@ -71,8 +71,8 @@ async def test_a_dead_url_is_gone_round(farm: Farm) -> None:
     stage = reach_recognizer(f"{DEAD}, {farm.urls[0]}")
     for _ in range(3):
         assert (await (await stage.start()).finish()).text == "first one"
-    health = await stage.health()
-    assert (health.engine, health.detail["urls"][farm.urls[0]]["state"]) == ("scripted", "ok")
+    health = await seen_well(stage, farm.urls[0])
+    assert health.engine == "scripted"
     down = health.detail["urls"][DEAD]
     assert down["state"] == "down"
     assert DEAD in down["error"]
@@ -91,7 +91,7 @@ async def test_a_dead_url_that_comes_back_is_asked_again(farm: Farm) -> None:
         assert (await (await stage.start()).finish()).text == "back again"
     assert (await (await stage.start()).finish()).text == "first one"
     async with serving(app, port=port):
-        await stage.health()  # which sees that it is well
+        await seen_well(stage, back)
         assert (await (await stage.start()).finish()).text == "back again"
 
 
@@ -226,6 +226,15 @@ def test_one_urls_own_error_stands() -> None:
     assert nobody({"a": error}) is error
     with pytest.raises(ValueError, match="expected at least one"):
         Places({})
+
+
+async def seen_well(stage: Recognizer, url: str) -> Health:
+    """The health that says so; a busy machine may not answer within the time for one URL."""
+    async with asyncio.timeout(60):
+        while True:
+            with suppress(WorkerUnavailable):
+                if (health := await stage.health()).detail["urls"][url]["state"] == "ok":
+                    return health
 
 
 class Based(ScriptedLanguage):
