@@ -16,6 +16,7 @@ from app.workers.base import ChatRequest, Health, Message, ReplyPart, TextDelta,
 from app.workers.chat_prompt import ChatTemplate
 from app.workers.generation import Sampling, TextGenerator
 from app.workers.hermes import OPEN, HermesParser, ParsedCall
+from app.workers.history import is_system, without_oldest_turns
 from app.workers.stop_strings import StopStrings
 
 FILES: Final = ("model.bin", "config.json", "tokenizer.json", "chat_template.jinja")
@@ -125,7 +126,7 @@ class CTranslate2Chat:
             prompt = self._model.tokens(self._template.render(messages, tools))
             if len(prompt) <= room:
                 return prompt, self._fixed(prompt, messages, tools), min(limit, self._context_tokens - len(prompt))
-            shorter = without_oldest_turn(messages)
+            shorter = without_oldest_turns(messages)
             if shorter is None:
                 raise BadRequest(
                     f"the prompt has {len(prompt)} tokens, expected at most {room}",
@@ -170,19 +171,6 @@ class CTranslate2Chat:
 def _call_of(name: str) -> str:
     """A call as far as its name, still within the string: behind the quotation mark training had other tokens."""
     return f'{OPEN}{{"name": "{name}'
-
-
-def without_oldest_turn(messages: Sequence[Message]) -> list[Message] | None:
-    """The messages without the first user's turn and all that answered it; None where only one turn is left."""
-    kept = 1 if messages and is_system(messages[0]) else 0
-    users = [index for index, message in enumerate(messages) if index >= kept and message.get("role") == "user"]
-    later = [index for index in users if index > kept]
-    return [*messages[:kept], *messages[later[0] :]] if later else None
-
-
-def is_system(message: Message) -> bool:
-    """Whether a message holds instructions."""
-    return message.get("role") in ("system", "developer")
 
 
 def _forced_names(choice: Any, names: Sequence[str]) -> list[str]:

@@ -70,12 +70,13 @@ def normalised(messages: Iterable[Message], rules: TemplateRules | None = None) 
 
 
 def without_oldest_turns(messages: Sequence[Message], count: int = 1) -> list[Message] | None:
-    """The messages without the first users' turns and all that answered them; None where no turn would be left."""
+    """The messages without the first turns: a user's words and all that answered them, or what came before them.
+
+    None where no turn would be left.
+    """
     kept = 1 if messages and is_system(messages[0]) else 0
-    users = [index for index, message in enumerate(messages) if index >= kept and message.get("role") == "user"]
-    if count >= len(users):
-        return None
-    return [*messages[:kept], *messages[users[count] :]]
+    later = [index for index, message in enumerate(messages) if index > kept and message.get("role") == "user"]
+    return [*messages[:kept], *messages[later[count - 1] :]] if count <= len(later) else None
 
 
 def is_system(message: Message) -> bool:

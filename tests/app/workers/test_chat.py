@@ -17,8 +17,9 @@ from app.errors import BadRequest, PackError, WorkerBusy
 from app.packs import Pack, find_pack
 from app.tools import schemas
 from app.workers.base import ChatRequest, Message, ReplyPart, TextDelta, Tool, ToolCall, Usage
-from app.workers.chat import CTranslate2Chat, without_oldest_turn
+from app.workers.chat import CTranslate2Chat
 from app.workers.chat_prompt import ChatTemplate
+from app.workers.history import without_oldest_turns
 from app.workers.stop_strings import StopStrings
 
 PIZZA: Tool = {
@@ -247,13 +248,13 @@ def test_a_turn_is_dropped_with_all_that_answered_it() -> None:
         {"role": "tool", "content": "r"},
         {"role": "user", "content": "2"},
     ]
-    shorter = without_oldest_turn(messages)
+    shorter = without_oldest_turns(messages)
     assert shorter is not None
     assert [message["content"] for message in shorter] == ["s", "1", None, "r", "2"]
-    shorter = without_oldest_turn(shorter)
+    shorter = without_oldest_turns(shorter)
     assert shorter is not None
     assert [message["content"] for message in shorter] == ["s", "2"]
-    assert without_oldest_turn(shorter) is None
+    assert without_oldest_turns(shorter) is None
 
 
 @pytest.mark.parametrize(
