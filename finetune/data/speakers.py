@@ -1,0 +1,97 @@
+"""`parley data speakers`: whose voice is in a dataset and in what was made of it; forgets a speaker.
+
+Forgetting removes rows and recordings from every manifest of the folder, and all that was derived of them there:
+measurements, transcripts and check pages, which hold clips. A model cannot forget: packs are named to be retrained.
+"""
+
+from __future__ import annotations
+
+import argparse
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+from finetune.data.errors import DataError
+from finetune.data.ledger import NAME as LEDGER
+from finetune.data.ledger import Ledger, Speaker
+from finetune.data.manifest import audio_path, json_lines, parse, read_utterances, write_manifest
+from finetune.data.rows import Utterance
+
+CHECK = "check"
+"""Folder of check pages within a dataset."""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The command line of `parley data speakers`."""
+    actions = parser.add_subparsers(dest="what", required=True, metavar="list|forget")
+    listing = actions.add_parser("list", help="clips, consent, runs and packs of each speaker")
+    listing.add_argument("folder", type=Path, metavar="FOLDER", help="of the dataset")
+    forget = actions.add_parser("forget", help="removes a speaker's rows and recordings; says which packs to retrain")
+    forget.add_argument("speaker", metavar="SPEAKER")
+    forget.add_argument("folder", type=Path, metavar="FOLDER", help="of the dataset")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Lists or forgets; raises DataError."""
+    if args.what == "list":
+        for speaker in Ledger(args.folder / LEDGER).speakers().values():
+            print(_line(speaker))
+        return 0
+    speaker = forget(args.folder, args.speaker)
+    print(f"{args.speaker}: {len(speaker.forgotten)} clips are gone from {args.folder}")
+    if speaker.packs:
+        print(f"learnt from them, and must be retrained: {', '.join(speaker.packs)}")
+    elif speaker.runs:
+        print(f"runs learnt from them, and must not become packs: {', '.join(speaker.runs)}")
+    else:
+        print("no run has learnt from them")
+    return 0
+
+
+def forget(folder: Path, label: str) -> Speaker:
+    """Removes a speaker; killed half-way, it can be done again. Raises DataError for an unknown label."""
+    ledger = Ledger(folder / LEDGER)
+    own: dict[Path, set[str]] = {}
+    audio: set[Path] = set()
+    shared: set[Path] = set()
+    for manifest in _manifests(folder):
+        for row in read_utterances(manifest):
+            if row.speaker == label:
+                own.setdefault(manifest, set()).add(row.id)
+                audio.add(audio_path(manifest, row).resolve())
+            else:
+                shared.add(audio_path(manifest, row).resolve())
+    if not own and label not in ledger.speakers():
+        raise DataError(f"{folder} has no speaker {label!r}; parley data speakers list names them")
+    both = audio & shared
+    if both:
+        raise DataError(f"{min(both)} has others' speech too: cut it first; nothing is removed")
+    for path in audio:  # recordings first: once the rows are gone, nobody would find them again
+        path.unlink(missing_ok=True)
+    for manifest in own:
+        write_manifest(manifest, [row for row in read_utterances(manifest) if row.speaker != label])
+        for derived in manifest.parent.glob(".*.jsonl"):
+            derived.unlink()
+        shutil.rmtree(manifest.parent / CHECK, ignore_errors=True)
+    clips = {clip for ids in own.values() for clip in ids}
+    if clips:
+        ledger.forget(label, clips)
+    return ledger.speakers()[label]
+
+
+def _manifests(folder: Path) -> Iterator[Path]:
+    """Files below a folder whose first row is an utterance; it must be found wherever a split or copy has put it."""
+    for path in sorted(folder.rglob("*.jsonl")):
+        if path.name.startswith(".") or path.name == LEDGER:
+            continue
+        first = next(json_lines(path), None)
+        if first is not None and isinstance(first[1], dict) and "audio" in first[1]:
+            parse(Utterance, first[1], f"{path}:{first[0]}")
+            yield path
+
+
+def _line(speaker: Speaker) -> str:
+    consent = "; ".join(one or "not stated" for one in speaker.consent)
+    gone = f", {len(speaker.forgotten)} forgotten" if speaker.forgotten else ""
+    packs = f", packs {', '.join(speaker.packs)}" if speaker.packs else ""
+    return f"{speaker.label}: {len(speaker.clips)} clips{gone}, consent: {consent}, {len(speaker.runs)} runs{packs}"
