@@ -184,7 +184,7 @@ class Session:
             elif self._turn.ear is Ear.SPEAKING and self._utterance and self._utterance.seconds > MAX_UTTERANCE_SECONDS:
                 self._hearing.end_utterance()
                 await self._speech_stopped(self._hearing.heard_seconds, 0.0)
-            if count % 32 == 31:
+            if count % 8 == 7:
                 await asyncio.sleep(0)  # minutes of audio in one event must not hold up the other callers
 
     async def _speech_started(self, start_seconds: float) -> None:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import logging
 import time
+from typing import Final
 
 from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -16,8 +17,12 @@ from app import metrics, tracing
 log = logging.getLogger("parley.worker")
 
 
+WORK: Final = ("/wire/", "/v1/audio/", "/v1/chat/")
+"""Below these is the work of a stage; health, lists and packs are none."""
+
+
 class Observed:
-    """ASGI middleware around the work of one stage; health, metrics and lists are not work."""
+    """ASGI middleware around the work of one stage."""
 
     def __init__(self, app: ASGIApp, stage: str) -> None:
         self._app = app
@@ -25,7 +30,8 @@ class Observed:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Passes the request on and counts what came of it."""
-        if scope["type"] != "websocket" and scope.get("method") != "POST":
+        path = scope.get("path", "").removeprefix(scope.get("root_path", ""))
+        if not path.startswith(WORK):
             return await self._app(scope, receive, send)
         ended = False
 
@@ -48,4 +54,4 @@ class Observed:
                 if not ended:
                     metrics.CANCELLED.labels(self._stage).inc()
                 outcome = "ended" if ended else "cancelled"
-                log.info("[%s] %s %s after %.2f s", tracing.session.get(), scope["path"], outcome, seconds)
+                log.info("[%s] %s %s after %.2f s", tracing.session.get(), path, outcome, seconds)
