@@ -7,6 +7,8 @@ the cancellation: the worker stops when its peer is gone.
 from __future__ import annotations
 
 import asyncio
+import functools
+import ssl
 from collections.abc import AsyncIterator
 
 import httpx
@@ -176,6 +178,7 @@ async def _connect(url: str, path: str, api_key: str) -> ClientConnection:
         return await connect(
             "ws" + url.removeprefix("http") + path,
             additional_headers=tracing.headers() | ({"Authorization": f"Bearer {api_key}"} if api_key else {}),
+            ssl=_trusted() if url.startswith("https") else None,
             open_timeout=CONNECT_SECONDS,
             close_timeout=1.0,
             compression=None,  # PCM does not compress, and deflate would cost more than the copy
@@ -200,9 +203,15 @@ async def _receive(socket: ClientConnection, url: str, *, seconds: float | None 
     return message
 
 
+@functools.cache
+def _trusted() -> ssl.SSLContext:
+    """The certificates of the system, or of SSL_CERT_FILE; to read them takes tens of milliseconds of an event loop."""
+    return ssl.create_default_context()
+
+
 async def _health(url: str) -> Health:
     try:
-        async with httpx.AsyncClient(timeout=CONNECT_SECONDS, trust_env=False) as client:
+        async with httpx.AsyncClient(timeout=CONNECT_SECONDS, trust_env=False, verify=_trusted()) as client:
             answer = await client.get(f"{url}/health")
             answer.raise_for_status()
             return Health(**answer.json())
