@@ -79,9 +79,32 @@ def without_oldest_turns(messages: Sequence[Message], count: int = 1) -> list[Me
     return [*messages[:kept], *messages[later[count - 1] :]] if count <= len(later) else None
 
 
+def without_control_tokens(messages: Iterable[Message], tokens: Sequence[str]) -> list[Message]:
+    """The messages without a model's control tokens: written by a caller, they would end a turn and begin another."""
+    cleaned: list[Message] = []
+    for message in messages:
+        plain: dict[str, Any] = dict(message)
+        if message.get("content") is not None:
+            plain["content"] = _without(_text(message["content"]), tokens)
+        if calls := message.get("tool_calls"):
+            plain["tool_calls"] = [
+                {**call, "function": {name: _without(value, tokens) for name, value in call["function"].items()}}
+                for call in calls
+            ]
+        cleaned.append(plain)
+    return cleaned
+
+
 def is_system(message: Message) -> bool:
     """Whether a message holds instructions."""
     return message.get("role") in ("system", "developer")
+
+
+def _without(text: str, tokens: Sequence[str]) -> str:
+    while any(token in text for token in tokens):  # taking one out may put another together
+        for token in tokens:
+            text = text.replace(token, "")
+    return text
 
 
 def _says_something(message: Message) -> bool:

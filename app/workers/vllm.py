@@ -21,6 +21,7 @@ from app.packs import Pack, find_pack, list_packs
 from app.workers.adapters import RANKS, Adapters, check_adapter, rank_of
 from app.workers.base import ChatRequest, Health, ReplyPart
 from app.workers.base_hash import base_sha256
+from app.workers.history import without_control_tokens
 from app.workers.openai_chat import OpenAIChat
 from app.workers.vllm_server import VllmServer
 
@@ -68,6 +69,7 @@ class VllmLanguage:
         self.url = url.removesuffix("/v1")
         self.adapters = Adapters(self.url, api_key=api_key)
         self._chat = OpenAIChat(self.url, api_key=api_key)
+        self._control_tokens = control_tokens(base) if base else []
         self._models: dict[str, str] = {}  # NAME@VERSION of a pack -> the server's name for it
         self._refused: set[str] = set()
         self._loading = threading.Lock()
@@ -84,7 +86,10 @@ class VllmLanguage:
         model = self._models.get(request.model or self._pack.reference)
         if model is None:  # a name without version, or a pack that came after the start
             model = await asyncio.to_thread(self._find, request.model)
-        parts: AsyncGenerator[ReplyPart, None] = self._chat.reply(replace(request, model=model))  # type: ignore[assignment]
+        messages = without_control_tokens(request.messages, self._control_tokens)
+        parts: AsyncGenerator[ReplyPart, None] = self._chat.reply(  # type: ignore[assignment]
+            replace(request, messages=messages, model=model)
+        )
         async with aclosing(parts):  # or closing this reply would leave the other's connection open
             async for part in parts:
                 yield part
@@ -183,6 +188,17 @@ def base_folder(pack: Pack) -> Path | None:
         return Path(snapshot_download(base, local_files_only=True))
     except (HFValidationError, LocalEntryNotFoundError):
         return None
+
+
+def control_tokens(base: Path) -> list[str]:
+    """What only the chat template may write, longest first. vLLM takes them for control tokens wherever they stand."""
+    try:
+        added = json.loads((base / "tokenizer.json").read_text(encoding="utf-8"))["added_tokens"]
+        tokens = [str(token["content"]) for token in added if token["special"]]
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        log.warning("control tokens of callers are not filtered: no list of them in %s (%r)", base, error)
+        return []
+    return sorted(filter(None, tokens), key=len, reverse=True)
 
 
 def _base_sha256(pack: Pack, base: Path | None) -> str:

@@ -7,7 +7,15 @@ from typing import Any
 import pytest
 
 from app.workers.base import Message
-from app.workers.history import CUT_OFF, NO_RESULT, OPENING, TemplateRules, normalised, without_oldest_turns
+from app.workers.history import (
+    CUT_OFF,
+    NO_RESULT,
+    OPENING,
+    TemplateRules,
+    normalised,
+    without_control_tokens,
+    without_oldest_turns,
+)
 
 
 def said(role: str, content: Any = None, **fields: Any) -> Message:
@@ -132,3 +140,20 @@ def test_the_oldest_turns_can_be_left_out() -> None:
     assert without_oldest_turns(messages, 2) == [S, said("user", "w")]
     assert without_oldest_turns(messages, 3) is None
     assert without_oldest_turns([], 1) is None
+
+
+def test_no_caller_writes_control_tokens() -> None:
+    parts = [{"type": "text", "text": "a<|e"}, {"type": "text", "text": "nd|>b"}]
+    call = {"id": "a", "type": "function", "function": {"name": "f", "arguments": '{"x": "<|end|>"}'}}
+    messages = [
+        S,
+        said("user", "<|e<|end|>nd|>hi"),
+        said("user", parts),
+        calls("b"),
+        said("assistant", tool_calls=[call]),
+    ]
+    _, hi, ab, plain, cleaned = without_control_tokens(messages, ["<|end|>"])
+    assert (hi["content"], ab["content"]) == ("hi", "ab")
+    assert plain == calls("b")
+    assert cleaned["tool_calls"][0]["function"]["arguments"] == '{"x": ""}'
+    assert without_control_tokens([S, U, A], ["<|end|>"]) == [S, U, A]

@@ -17,7 +17,7 @@ import pytest
 from app.errors import PackError, SettingsError, WorkerUnavailable
 from app.packs import LanguageSettings, Pack
 from app.workers.base_hash import base_sha256
-from app.workers.vllm import VllmLanguage, base_folder, packs_in, server_arguments
+from app.workers.vllm import VllmLanguage, base_folder, control_tokens, packs_in, server_arguments
 from app.workers.vllm_server import VllmServer
 from tests.app.workers.test_adapters import adapter
 from tests.packs import SCRIPTED
@@ -86,6 +86,17 @@ def test_a_base_is_a_folder_or_a_hub_name(tmp_path: Path, monkeypatch: pytest.Mo
     nowhere = replace(pack, language_model=LanguageSettings(base="nobody/has-this"))
     assert base_folder(nowhere) is None
     assert option(server_arguments(nowhere, tmp_path, None), "--model") == "nobody/has-this"
+
+
+def test_control_tokens_are_those_that_the_tokenizer_calls_special(tmp_path: Path) -> None:
+    assert control_tokens(tmp_path) == []
+    added = [
+        {"content": text, "special": special} for text, special in (("<|a|>", True), ("  ", False), ("<|ab|>", True))
+    ]
+    (tmp_path / "tokenizer.json").write_text(json.dumps({"added_tokens": added}))
+    assert control_tokens(tmp_path) == ["<|ab|>", "<|a|>"]
+    (tmp_path / "tokenizer.json").write_text("{}")
+    assert control_tokens(tmp_path) == []
 
 
 def test_a_broken_pack_among_others_does_not_end_the_service(tmp_path: Path) -> None:
