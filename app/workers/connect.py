@@ -26,7 +26,7 @@ def reach_recognizer(urls: str, *, api_key: str = "") -> Recognizer:
     """
     from app.workers.openai_audio import OpenAIRecognizer
     from app.workers.remote import RemoteRecognizer
-    from app.workers.spread import SpreadRecognizer
+    from app.workers.spread_recognizer import SpreadRecognizer
 
     def at(url: str) -> Recognizer:
         if url.startswith(OPENAI):

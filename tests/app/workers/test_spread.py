@@ -19,7 +19,7 @@ from app.workers.places import FIRST_REST_SECONDS, LONGEST_REST_SECONDS, Places,
 from app.workers.remote import RemoteRecognizer
 from app.workers.scripted import HOLD, ScriptedLanguage, ScriptedRecognizer, ScriptedSynthesizer
 from app.workers.server import language_app, recognizer_app, synthesizer_app
-from app.workers.spread import SpreadRecognizer
+from app.workers.spread_recognizer import SpreadRecognizer
 from tests.serving import serving
 from tests.sounds import silence
 
