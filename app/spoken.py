@@ -6,6 +6,7 @@ so does every symbol that is no punctuation or mark-up.
 
 from __future__ import annotations
 
+import functools
 import re
 import unicodedata
 from collections.abc import Callable
@@ -39,6 +40,7 @@ class SpokenWord:
     pause_after: Pause = "none"
 
 
+@functools.lru_cache(maxsize=2048)  # every reply asks for all that was said before; a turn takes 0.3 ms of everybody's time
 def spoken_form(text: str) -> str:
     """The words alone, as a recognizer would write them: "What's 12 + 30?" -> "what's twelve plus thirty"."""
     return " ".join(spoken.word for spoken in spoken_words(text))
