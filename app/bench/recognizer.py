@@ -10,7 +10,9 @@ from __future__ import annotations
 import argparse
 import asyncio
 import dataclasses
+import math
 import re
+import tempfile
 import time
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
@@ -27,7 +29,7 @@ from app.bench.words import word_errors
 from app.config import REPOSITORY
 from app.errors import BadRequest
 from app.media import decode_to
-from app.packs import Pack, find_pack
+from app.packs import Pack, RecognizerSettings, find_pack
 from app.workers.base import Recognizer
 from app.workers.connect import load_recognizer, load_synthesizer
 
@@ -48,6 +50,11 @@ class Clip:
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The command line of `parley bench recognizer`."""
     parser.add_argument("--pack", default="en-starter", help="whose recognizer [en-starter]")
+    parser.add_argument(
+        "--random-turbo",
+        action="store_true",
+        help="instead, random weights in the shape of whisper-large-v3-turbo: speed, not quality",
+    )
     parser.add_argument("--packs", type=Path, default=REPOSITORY / "models" / "packs", help="folder of the packs")
     parser.add_argument("--clips", type=Path, help="folder of NAME.wav with NAME.txt [questions, synthesised]")
     parser.add_argument("--count", type=int, default=32, help="clips at most [32]")
@@ -62,11 +69,23 @@ def run(args: argparse.Namespace) -> Report:
     numbers = args.callers.split(",")
     if not all(number.isdecimal() and int(number) for number in numbers) or args.count < 1:
         raise BadRequest(f"got {args.callers} callers and {args.count} clips, expected numbers of at least 1")
-    return asyncio.run(_compare(args, [int(number) for number in numbers]))
+    counts = [int(number) for number in numbers]
+    if not args.random_turbo:
+        return asyncio.run(_compare(find_pack(args.packs, args.pack), args, counts))
+    from app.bench.random_whisper import TURBO, write_whisper
+
+    with tempfile.TemporaryDirectory() as folder:
+        write_whisper(Path(folder) / "recognizer", TURBO, quantization="float16")
+        return asyncio.run(_compare(random_pack(Path(folder)), args, counts))
 
 
-async def _compare(args: argparse.Namespace, counts: Sequence[int]) -> Report:
-    pack = find_pack(args.packs, args.pack)
+def random_pack(folder: Path) -> Pack:
+    """A pack of a random model: every gate is open, since it is sure of nothing."""
+    gates = RecognizerSettings(trained_short=True, no_speech_threshold=1.0, max_compression=math.inf)
+    return Pack(folder, "random-turbo", "1", "en", recognizer=gates)
+
+
+async def _compare(pack: Pack, args: argparse.Namespace, counts: Sequence[int]) -> Report:
     clips = _read(args.clips, args.count) if args.clips else await _synthesise(pack, args.count)
     options = {"device": args.device, "compute_type": args.compute_type, "threads": args.threads}
     alone = dataclasses.replace(pack.recognizer, second_opinion="")
@@ -98,7 +117,10 @@ async def _compare(args: argparse.Namespace, counts: Sequence[int]) -> Report:
         "clips": f"{len(clips)}, {args.clips.name if args.clips else speaker()}",
         "mean_clip_s": sum(seconds_of(clip.pcm, HEARING_RATE) for clip in clips) / len(clips),
     }
-    return Report("recognizer", configuration, rows, judge(rows), ("utterances_per_s", "latency_p95_ms", "wer_percent"))
+    notes = judge(rows)
+    if args.random_turbo:
+        notes.append("random weights: WER means nothing, and texts have 12 tokens whatever is said")
+    return Report("recognizer", configuration, rows, notes, ("utterances_per_s", "latency_p95_ms", "wer_percent"))
 
 
 async def measure(hear: Hear, clips: Sequence[Clip], callers: int, seconds: float) -> dict[str, Cell]:

@@ -8,10 +8,12 @@ from pathlib import Path
 import pytest
 
 from app.audio import HEARING_RATE
-from app.bench.recognizer import Clip, _read, hearing, judge, measure
+from app.bench.random_whisper import Shape, write_whisper
+from app.bench.recognizer import Clip, _read, hearing, judge, measure, random_pack
 from app.bench.report import Cell
 from app.bench.stock_whisper import StockWhisper
 from app.errors import BadRequest
+from app.workers.connect import load_recognizer
 from app.workers.scripted import ScriptedRecognizer
 from tests.packs import starter
 from tests.sounds import flite
@@ -70,3 +72,16 @@ async def test_stock_faster_whisper_hears_the_starters_weights() -> None:
         str(starter().recognizer_folder), device="cpu", compute_type="default", threads=1, beam_size=1, language="en"
     )
     assert await stock.hear(flite("what time is it", rate=HEARING_RATE)) == "what time is it"
+
+
+async def test_random_weights_end_like_a_trained_model(tmp_path: Path) -> None:
+    """So that a bench of them decodes as many tokens as speech has."""
+    shape = Shape(width=64, encoder_layers=2, decoder_layers=2, heads=1, mels=128, words=12)
+    write_whisper(tmp_path / "recognizer", shape, quantization="float32")
+    hear = hearing(load_recognizer(random_pack(tmp_path), "whisper", device="cpu"))
+    for text in ("what time is it", "turn on the lights in the kitchen"):
+        assert len((await hear(flite(text, rate=HEARING_RATE))).split()) == 12
+    stock = StockWhisper(
+        str(tmp_path / "recognizer"), device="cpu", compute_type="float32", threads=1, beam_size=1, language="en"
+    )
+    assert len((await stock.hear(flite("what time is it", rate=HEARING_RATE))).split()) == 12
