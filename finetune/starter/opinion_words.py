@@ -26,7 +26,7 @@ WORDS = "recognizer/second-opinion.lm.bin"
 """File in the pack."""
 SENTENCES = 20_000
 SEED = 0
-DOMAIN_SHARE = 0.85
+DOMAIN_SHARE = 0.5
 GENERAL_BIGRAMS = 600_000
 START, END = "<s>", "</s>"
 
