@@ -34,6 +34,7 @@ START_SECONDS = 120.0  # until a process must be healthy; loading a model from d
 VLLM_START_SECONDS = 1800.0  # vLLM compiles kernels and reads tens of gigabytes
 CHECK_SECONDS = 10.0  # between health checks of a healthy process
 FAILED_CHECKS = 3  # in a row, before a process that hangs is killed
+ANSWER_SECONDS = 20.0  # for a health check: on an overloaded machine, killing a slow process would make it worse
 STOP_SECONDS = 5.0  # to end by itself after SIGTERM
 SUPERVISED = "PARLEY_SUPERVISED"
 
@@ -151,7 +152,7 @@ async def _watch(child: Child, healthy: asyncio.Future[None]) -> None:
     no_verify = ssl.create_default_context()
     no_verify.check_hostname = False
     no_verify.verify_mode = ssl.CERT_NONE
-    async with httpx.AsyncClient(timeout=5.0, trust_env=False, verify=no_verify) as client:
+    async with httpx.AsyncClient(timeout=ANSWER_SECONDS, trust_env=False, verify=no_verify) as client:
         while not await _is_well(client, child.health_url):
             if time.monotonic() > deadline:
                 log.error("%s was not ready within %.0f s; killing it", child.name, child.start_seconds)
