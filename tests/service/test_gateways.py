@@ -85,6 +85,7 @@ async def test_calls_are_spread_and_one_process_may_die() -> None:
                 len(psutil.Process(supervisor.pid).children()) < 2 or first in psutil.Process(supervisor.pid).children()
             ):
                 await asyncio.sleep(0.05)
+        assert (await scraped(url))["parley_sessions"] == alive  # none is left of the dead process
         async with calling(url) as caller:
             assert await ask(caller) == "completed"
         assert (await scraped(url))["parley_turns_total{status=completed}"] == len(callers) + alive + 1
