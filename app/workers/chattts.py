@@ -43,8 +43,8 @@ class ChatTtsNetwork:
         logger.setLevel(logging.CRITICAL)  # it logs callers' texts
         self._chat = ChatTTS.Chat(logger)
         # `Chat.load` takes only the weights that its authors published; the step below it takes those of any training.
-        paths = {key: str(folder.parent / folder.name / Path(value).relative_to("asset")) for key, value in
-                 asdict(self._chat.config.path).items()}  # fmt: skip
+        parts = asdict(self._chat.config.path)
+        paths = {key: str(folder / Path(part).relative_to("asset")) for key, part in parts.items()}
         for path in paths.values():
             if not Path(path).exists():
                 raise PackError(f"{folder} lacks {Path(path).relative_to(folder)}")
