@@ -53,7 +53,7 @@ def _histogram(values: Sequence[float]) -> str:
 def _bars(values: Mapping[str, float]) -> str:
     figure, axes = _axes()
     axes.bar(list(values), list(values.values()), color="#2a6f97")
-    if len(values) > 6:
+    if sum(map(len, values)) > 40:  # characters that fit beside each other
         axes.tick_params(axis="x", labelrotation=90)
     return _uri(figure)
 
