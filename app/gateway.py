@@ -225,6 +225,8 @@ async def _write(socket: WebSocket, session: Session, patience_seconds: float) -
                 await socket.send_text(frame)
         except TimeoutError:
             raise SlowClient(f"the client took nothing for {patience_seconds:g} s") from None
+        except RuntimeError:  # the server has closed meanwhile: the client no longer answered its pings
+            raise WebSocketDisconnect(1006) from None
 
 
 async def _state(worker: Recognizer | LanguageModel | Synthesizer) -> dict[str, Any]:

@@ -12,7 +12,7 @@ from fastapi import FastAPI
 
 
 @contextlib.asynccontextmanager
-async def serving(app: FastAPI, *, port: int = 0) -> AsyncIterator[str]:
+async def serving(app: FastAPI, *, port: int = 0, ping_seconds: float = 20.0) -> AsyncIterator[str]:
     """Runs the application in this event loop; gives its http:// URL. Port 0: a free one."""
     listener = socket.socket()
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # a service that comes back finds its port
@@ -20,6 +20,7 @@ async def serving(app: FastAPI, *, port: int = 0) -> AsyncIterator[str]:
     config = uvicorn.Config(
         app, log_config=None, access_log=False, ws="websockets-sansio", ws_per_message_deflate=False,
         ws_max_size=16 * 1024 * 1024, timeout_graceful_shutdown=1,
+        ws_ping_interval=ping_seconds, ws_ping_timeout=ping_seconds,
     )  # fmt: skip
     server = uvicorn.Server(config)
     server.install_signal_handlers = lambda: None  # type: ignore[attr-defined,method-assign]

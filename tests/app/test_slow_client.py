@@ -9,7 +9,10 @@ from urllib.parse import urlsplit
 
 import pytest
 from websockets.asyncio.client import ClientConnection, connect
+from websockets.client import ClientProtocol
 from websockets.exceptions import ConnectionClosed
+from websockets.frames import Frame, Opcode
+from websockets.uri import parse_uri
 
 from app.gateway import GatewayOptions, create_app
 from app.speaking import Workers
@@ -53,3 +56,21 @@ async def test_a_session_that_takes_nothing_ends_and_others_go_on(caplog: pytest
     assert any("the client took nothing for 0.5 s" in line for line in caplog.messages)
     assert isinstance(workers.synthesizer, ScriptedSynthesizer)
     assert workers.synthesizer.cancelled == 1  # the story was not made to its end
+
+
+async def test_a_client_that_answers_no_ping_is_let_go_without_a_traceback(caplog: pytest.LogCaptureFixture) -> None:
+    workers = Workers(ScriptedRecognizer([]), ScriptedLanguage([STORY]), ScriptedSynthesizer())
+    options = GatewayOptions(audio_ahead_seconds=0.1)  # the reply goes on after the server has given the client up
+    async with serving(create_app(SCRIPTED, workers, options=options), ping_seconds=0.2) as url:
+        reader, writer = await asyncio.open_connection("127.0.0.1", urlsplit(url).port)
+        client = ClientProtocol(parse_uri(f"ws{url.removeprefix('http')}/v1/realtime"))
+        client.send_request(client.connect())
+        writer.write(b"".join(client.data_to_send()))
+        writer.write(Frame(Opcode.TEXT, b'{"type": "response.create"}').serialize(mask=True))
+        async with asyncio.timeout(60):
+            while await reader.read(65536):
+                pass  # reads all that comes, and says nothing
+            while (await scraped(url))["parley_sessions"]:
+                await asyncio.sleep(0.05)
+        writer.close()
+    assert [record for record in caplog.records if record.exc_info] == []
