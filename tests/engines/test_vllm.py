@@ -26,6 +26,7 @@ from app.workers.base import ChatRequest, LanguageModel, ReplyPart, TextDelta, T
 from app.workers.base_hash import base_sha256
 from app.workers.openai_chat import OpenAIChat
 from app.workers.vllm import VllmLanguage
+from tests.app.workers.test_vllm import is_running
 from tests.engines.tiny_llama import CONTEXT, save_base, teach
 from tests.service.test_serve import family
 
@@ -288,12 +289,4 @@ async def answers(client: OpenAIChat) -> bool:
     try:
         return bool(await client.health())
     except WorkerUnavailable:
-        return False
-
-
-def is_running(process_id: int) -> bool:
-    """False also for one that ended and that nobody has asked for its status yet."""
-    try:
-        return Path(f"/proc/{process_id}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
-    except OSError:
         return False
