@@ -1,0 +1,44 @@
+"""`parley finetune RECIPE --config FILE key=value...`: an entry point, so that the service need not know of training.
+
+Knows of the recipes only their names: each is a module with `Config` and `run(config, dry_run=, resume=)`, imported
+when it is asked for.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from app.errors import ParleyError
+from finetune import config
+
+RECIPES = {
+    "language": "LoRA of a chat model on dialogues",
+}
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Runs one recipe. Exit status 0, 1 for an error of ours, 2 for a wrong command line."""
+    parser = argparse.ArgumentParser(
+        prog="parley finetune",
+        description="Trains one stage of a language pack; docs/finetune.md.",
+        epilog="recipes: " + "; ".join(f"{name}: {what}" for name, what in RECIPES.items()),
+    )
+    parser.add_argument("recipe", choices=list(RECIPES), metavar="RECIPE")
+    parser.add_argument("--config", type=Path, required=True, metavar="FILE", help="YAML; see finetune/configs")
+    parser.add_argument("overrides", nargs="*", metavar="KEY=VALUE", help="changes the configuration: training.steps=9")
+    parser.add_argument("--dry-run", action="store_true", help="says steps, memory, time and disk, and trains nothing")
+    parser.add_argument("--resume", action="store_true", help="continues the run in its folder, where there is one")
+    args = parser.parse_intermixed_args(arguments)
+    try:
+        recipe = importlib.import_module(f"finetune.recipes.{args.recipe}")
+        recipe.run(config.load(recipe.Config, args.config, args.overrides), dry_run=args.dry_run, resume=args.resume)
+    except ParleyError as error:
+        print(f"parley: {error.message}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        return 130
+    return 0

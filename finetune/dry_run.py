@@ -1,0 +1,76 @@
+"""What a run would take: a few steps of the real task, measured. Writes nothing."""
+
+from __future__ import annotations
+
+import resource
+import time
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from finetune import checkpoint
+from finetune.loop import Task, Training, evaluate, one_step, prepare
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """What a run would take, from a few measured steps; bytes and seconds."""
+
+    seconds_a_step: float
+    seconds_on_dev: float
+    memory: int
+    """Peak of this process, or of the accelerator where there is one."""
+    checkpoint: int
+    disk: int
+    trained: int
+    """Parameters."""
+    parameters: int
+
+    def seconds(self, training: Training) -> float:
+        """Of the whole run, export not counted."""
+        return self.seconds_a_step * training.steps + self.seconds_on_dev * -(
+            -training.steps // training.evaluate_every
+        )
+
+
+def estimate(task: Task, training: Training, steps: int = 3) -> Estimate:
+    """Trains a few steps, the first of them not counted, and writes nothing; the model is of no use afterwards."""
+    accelerator, model, optimizer = prepare(task, training)
+    checkpoint.seed_everything(training.seed)
+    model.train()
+    began = time.perf_counter()
+    for step in range(steps + 1):
+        if step == 1:
+            began = time.perf_counter()
+        numbers = [step * training.accumulate + i for i in range(training.accumulate)]
+        one_step(task, model, optimizer, accelerator, numbers, training.clip_norm)
+    trained_at = time.perf_counter()
+    evaluate(task)
+    on_dev = time.perf_counter() - trained_at
+    on_cpu = accelerator.device.type == "cpu"
+    used = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 if on_cpu else torch.cuda.max_memory_allocated()
+    weights = sum(tensor.nbytes for tensor in checkpoint.weights(task.model).values())
+    moments = sum(t.nbytes for state in optimizer.state.values() for t in state.values() if isinstance(t, Tensor))
+    return Estimate(
+        seconds_a_step=(trained_at - began) / steps,
+        seconds_on_dev=on_dev,
+        memory=used,
+        checkpoint=weights + moments,
+        disk=2 * (weights + moments)
+        + (training.keep_best + 1) * weights,  # the new one is whole before the old one goes
+        trained=sum(p.numel() for p in task.model.parameters() if p.requires_grad),
+        parameters=sum(p.numel() for p in task.model.parameters()),
+    )
+
+
+def show(estimate: Estimate, training: Training) -> str:
+    """The estimate for a person, one line a figure."""
+    minutes = estimate.seconds(training) / 60
+    return (
+        f"steps      {training.steps:,}, {estimate.seconds_a_step:.2f} s each\n"
+        f"time       {minutes:.1f} minutes, export not counted; each look at dev {estimate.seconds_on_dev:.1f} s\n"
+        f"memory     {estimate.memory / 1e9:.2f} GB at the peak\n"
+        f"disk       {estimate.disk / 1e9:.3f} GB, export not counted\n"
+        f"trained    {estimate.trained:,} of {estimate.parameters:,} parameters"
+    )

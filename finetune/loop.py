@@ -1,0 +1,234 @@
+"""The training loop of recipes that minimise one loss: plain functions over a Task. Knows no data and no export.
+
+A step takes `accumulate` batches in each process. Their losses are sums; the gradient is divided by the number of
+everything that was counted, so that a step does not depend on how its rows were cut into batches.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+import torch
+from torch import Tensor, nn
+
+from finetune import checkpoint
+from finetune.errors import TrainingError
+from finetune.measurements import Measurements
+from finetune.run import Run
+
+
+@dataclass(frozen=True)
+class Training:
+    """`training:` of a recipe's configuration."""
+
+    steps: int
+    """Steps of the optimizer, unless dev stops it earlier."""
+    learning_rate: float
+    warm_up_steps: int = 0
+    schedule: Literal["cosine", "linear", "constant"] = "cosine"
+    """How the learning rate falls to nothing after the warm-up, or not."""
+    weight_decay: float = 0.0
+    accumulate: int = 1
+    """Batches a step."""
+    clip_norm: float = 1.0
+    precision: Literal["no", "bf16", "fp16"] = "no"
+    """Mixed precision, in accelerate's words; `no` is float32."""
+    evaluate_every: int = 100
+    """Steps between looks at dev."""
+    patience: int = 0
+    """Looks at dev without a better one, after which training ends; 0: never."""
+    keep_best: int = 1
+    """How many of the best weights stay on disk."""
+    save_every: int = 100
+    """Steps between checkpoints."""
+    log_every: int = 10
+    seed: int = 1
+    threads: int = 0
+    """Of torch on the CPU; 0: its own choice. Resuming is bit-equal only with the same number."""
+    device: Literal["auto", "cpu"] = "auto"
+
+    def __post_init__(self) -> None:
+        for name in ("steps", "accumulate", "evaluate_every", "keep_best", "save_every", "log_every"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name}: got {getattr(self, name)}, expected 1 or more")
+
+
+@dataclass(frozen=True)
+class Task:
+    """What a recipe trains."""
+
+    model: nn.Module
+    batch: Callable[[int], Any]
+    """The batch of a number, always the same for the same one; number N is taken by one process once."""
+    loss: Callable[[nn.Module, Any], tuple[Tensor, float]]
+    """Model and batch to (sum of losses, number of what was summed)."""
+    dev: Callable[[nn.Module], Mapping[str, float]]
+    """Measures on dev, of the model in evaluation mode; the first one decides, and less of it is better."""
+
+
+@dataclass
+class Progress:
+    """How far training is; with weights, optimizer and chance, all that the next step depends on."""
+
+    step: int = 0
+    best: dict[int, float] = field(default_factory=dict)
+    """Step to its measure on dev, of the weights that are kept; best first."""
+    stale: int = 0
+    """Looks at dev since the best one."""
+    done: bool = False
+
+
+def train(task: Task, training: Training, run: Run) -> Progress:
+    """Trains, or continues from the run's checkpoint; leaves the best weights in the model. Raises TrainingError."""
+    accelerator, model, optimizer = prepare(task, training)
+    world, rank = accelerator.num_processes, accelerator.process_index
+    checkpoint.seed_everything(training.seed + rank)
+    progress = _restore(task.model, optimizer, accelerator, run)
+    with Measurements(run, progress.step, training.steps) as measurements:
+        model.train()
+        while progress.step < training.steps and not progress.done:
+            first = progress.step * training.accumulate
+            numbers = [(first + i) * world + rank for i in range(training.accumulate)]
+            rate = training.learning_rate * share_of_rate(progress.step, training)
+            for group in optimizer.param_groups:
+                group["lr"] = rate
+            loss, norm = one_step(task, model, optimizer, accelerator, numbers, training.clip_norm)
+            progress.step += 1
+            last = progress.step == training.steps
+            measurements.step(progress.step, loss)
+            if progress.step % training.log_every == 0 or last:
+                measurements.write(progress.step, gradient_norm=norm, learning_rate=rate)
+            if progress.step % training.evaluate_every == 0 or last:
+                measured = evaluate(task)
+                measurements.write(progress.step, **measured)
+                _judge(task.model, run, training, progress, next(iter(measured.values())))
+                model.train()
+            if progress.step % training.save_every == 0 or last or progress.done:
+                progress.done = progress.done or last
+                _save(task.model, optimizer, accelerator, run, progress)
+    accelerator.wait_for_everyone()
+    accelerator.unwrap_model(model, keep_fp32_wrapper=False)  # else exports would compute in mixed precision
+    best = next(iter(progress.best))
+    checkpoint.restore_weights(task.model, checkpoint.load(run.best(best))["weights"], str(run.best(best)))
+    run.note(steps=progress.step, best_step=best, best_on_dev=progress.best[best])
+    task.model.eval()
+    return progress
+
+
+def evaluate(task: Task) -> Mapping[str, float]:
+    """Measures on dev. Every process measures all of it, so that none waits for another one for long."""
+    task.model.eval()
+    with torch.no_grad():
+        return task.dev(task.model)
+
+
+def new_optimizer(model: nn.Module, training: Training) -> torch.optim.Optimizer:
+    """AdamW over what is trained; matrices decay, biases and norms do not."""
+    trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
+    groups = [
+        {"params": [p for p in trained if p.ndim > 1], "weight_decay": training.weight_decay},
+        {"params": [p for p in trained if p.ndim <= 1], "weight_decay": 0.0},
+    ]
+    return torch.optim.AdamW([group for group in groups if group["params"]], lr=training.learning_rate)
+
+
+def share_of_rate(step: int, training: Training) -> float:
+    """Share of the learning rate in a step: up linearly over the warm-up, then down as `schedule` says."""
+    if step < training.warm_up_steps:
+        return (step + 1) / (training.warm_up_steps + 1)
+    done = (step - training.warm_up_steps) / max(1, training.steps - training.warm_up_steps)
+    return {"constant": 1.0, "linear": 1 - done, "cosine": 0.5 + 0.5 * math.cos(math.pi * done)}[training.schedule]
+
+
+def prepare(task: Task, training: Training) -> tuple[Any, nn.Module, Any]:
+    """Accelerator, model and optimizer on the device, in the precision and number of processes asked for."""
+    from accelerate import Accelerator
+
+    if training.threads:
+        torch.set_num_threads(training.threads)
+    accelerator = Accelerator(cpu=training.device == "cpu", mixed_precision=training.precision)
+    model, optimizer = accelerator.prepare(task.model, new_optimizer(task.model, training))
+    return accelerator, model, optimizer
+
+
+def one_step(
+    task: Task, model: nn.Module, optimizer: Any, accelerator: Any, numbers: list[int], clip_norm: float
+) -> tuple[float, float]:
+    """Mean loss over everything counted in all processes, and the gradient's norm before clipping."""
+    from accelerate.utils import send_to_device
+
+    total = torch.zeros(2, dtype=torch.float64)
+    for number in numbers:
+        batch = send_to_device(task.batch(number), accelerator.device)
+        # Gradients travel between processes once a step, with the last batch.
+        waits = accelerator.no_sync(model) if number != numbers[-1] else contextlib.nullcontext()
+        with waits, accelerator.autocast():
+            loss, count = task.loss(model, batch)
+            accelerator.backward(loss)
+        total += torch.tensor([loss.item(), count], dtype=torch.float64)
+    summed, count = accelerator.reduce(total.to(accelerator.device), "sum").tolist()
+    if not count:
+        raise TrainingError(f"batches {numbers} have nothing to learn from, expected at least one target")
+    for parameter in model.parameters():
+        if parameter.grad is not None:  # averaged over processes by accelerate, summed over batches
+            parameter.grad.mul_(accelerator.num_processes / count)
+    norm = float(accelerator.clip_grad_norm_(model.parameters(), clip_norm))
+    mean = summed / count
+    if not math.isfinite(mean):
+        raise TrainingError(
+            f"the loss of batches {numbers} is {mean}, expected a number; a lower learning_rate or precision=no helps"
+        )
+    optimizer.step()
+    optimizer.zero_grad(set_to_none=True)
+    return mean, norm
+
+
+def _judge(model: nn.Module, run: Run, training: Training, progress: Progress, measure: float) -> None:
+    """Keeps the weights where they are among the best, and ends training where patience has."""
+    better = not progress.best or measure < min(progress.best.values())
+    progress.stale = 0 if better else progress.stale + 1
+    progress.done = bool(training.patience) and progress.stale >= training.patience
+    kept = sorted({**progress.best, progress.step: measure}.items(), key=lambda item: (item[1], item[0]))
+    progress.best = dict(kept[: training.keep_best])
+    if run.main and progress.step in progress.best:
+        checkpoint.save(run.best(progress.step), {"weights": checkpoint.weights(model)})
+
+
+def _save(model: nn.Module, optimizer: Any, accelerator: Any, run: Run, progress: Progress) -> None:
+    from accelerate.utils import gather_object
+
+    chance = gather_object([checkpoint.random_state()])  # one a process
+    if not run.main:
+        return
+    state = {
+        "progress": vars(progress),
+        "processes": accelerator.num_processes,
+        "weights": checkpoint.weights(model),
+        "optimizer": optimizer.state_dict(),
+        "scaler": accelerator.scaler.state_dict() if accelerator.scaler else {},
+        "chance": chance,
+    }
+    checkpoint.save(run.checkpoint, state)
+    for path in run.best(0).parent.glob("*.pt"):  # after the checkpoint: one that is killed here still has its best
+        if path not in {run.best(step) for step in progress.best}:
+            path.unlink()
+
+
+def _restore(model: nn.Module, optimizer: Any, accelerator: Any, run: Run) -> Progress:
+    if not run.checkpoint.exists():
+        return Progress()
+    state = checkpoint.load(run.checkpoint)
+    if state["processes"] != accelerator.num_processes:
+        raise TrainingError(
+            f"{run.checkpoint} is of {state['processes']} processes, expected as many, got {accelerator.num_processes}"
+        )
+    checkpoint.restore_weights(model, state["weights"], str(run.checkpoint))
+    optimizer.load_state_dict(state["optimizer"])
+    if accelerator.scaler:
+        accelerator.scaler.load_state_dict(state["scaler"])
+    checkpoint.restore_random_state(state["chance"][accelerator.process_index])
+    return Progress(**state["progress"])

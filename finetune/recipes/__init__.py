@@ -1,0 +1,1 @@
+"""Recipes, one readable file each: numbered steps from data to an exported worker."""

@@ -1,0 +1,148 @@
+"""The training loop: the same result after kill -9, however a step is cut, and what stays on disk."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import nn
+
+from app.config import REPOSITORY
+from finetune import checkpoint, dry_run
+from finetune.errors import CheckpointError, RunError, TrainingError
+from finetune.loop import Task, Training, share_of_rate
+from finetune.run import read_metrics
+from tests.finetune.toy import TRAINING, Network, batch, dev, loss, open_toy, task, train_toy
+
+
+def state_of(folder: Path) -> dict[str, Any]:
+    return checkpoint.load(folder / "checkpoint.pt")
+
+
+def measured(folder: Path) -> list[dict[str, Any]]:
+    rows = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
+    return [{name: value for name, value in row.items() if name != "seconds"} for row in rows]
+
+
+def same(one: Any, other: Any) -> bool:
+    if isinstance(one, torch.Tensor):
+        return torch.equal(one, other)
+    if isinstance(one, dict):
+        return one.keys() == other.keys() and all(same(one[key], other[key]) for key in one)
+    if isinstance(one, list | tuple):
+        return len(one) == len(other) and all(map(same, one, other))
+    return bool(one == other)
+
+
+def test_a_killed_run_resumes_to_the_same_bits(tmp_path: Path) -> None:
+    progress, made = train_toy(tmp_path / "unbroken")
+    for kill in ("8", "13"):  # after the checkpoints of steps 5 and 10
+        command = [sys.executable, "-m", "tests.finetune.toy", str(tmp_path / "killed"), kill]
+        assert subprocess.run(command, cwd=REPOSITORY, capture_output=True).returncode == -9
+    assert state_of(tmp_path / "killed")["progress"]["step"] == 10
+    resumed, other = train_toy(tmp_path / "killed")
+    assert same(state_of(tmp_path / "unbroken"), state_of(tmp_path / "killed"))
+    assert same(made.model.state_dict(), other.model.state_dict())
+    assert measured(tmp_path / "unbroken") == measured(tmp_path / "killed")
+    assert resumed == progress
+    kept = {path.name for path in (tmp_path / "killed/best").iterdir()}
+    assert kept == {f"step-{step:06d}.pt" for step in progress.best}
+    assert len(kept) == TRAINING.keep_best
+    assert (tmp_path / "killed/curves.svg").stat().st_size > 1000
+
+
+def test_a_finished_run_does_nothing_more(tmp_path: Path) -> None:
+    train_toy(tmp_path)
+    before = state_of(tmp_path)
+    train_toy(tmp_path)
+    assert same(before, state_of(tmp_path))
+
+
+def test_a_step_does_not_depend_on_how_it_is_cut(tmp_path: Path) -> None:
+    class Plain(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.layer = nn.Linear(4, 1)
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return torch.as_tensor(self.layer(x))
+
+    def rows(number: int) -> torch.Tensor:
+        return torch.randn(2 + number % 2, 4, generator=torch.Generator().manual_seed(number))
+
+    def trained(name: str, cut: int) -> torch.Tensor:
+        checkpoint.seed_everything(1)
+        made = Task(Plain(), lambda n: torch.cat([rows(n * 4 // cut + i) for i in range(4 // cut)]), loss, dev)
+        train_toy(tmp_path / name, made, steps=6, accumulate=cut)
+        return next(made.model.parameters()).detach()
+
+    torch.testing.assert_close(trained("whole", 1), trained("cut", 4))
+
+
+def test_training_stops_where_dev_gets_no_better(tmp_path: Path) -> None:
+    worse = iter(range(100))
+    made = task()
+    made = Task(made.model, made.batch, made.loss, lambda _: {"dev_loss": abs(next(worse) - 1)})  # best at the second
+    progress, _ = train_toy(tmp_path, made, steps=1000, patience=2, keep_best=1)
+    assert (progress.step, progress.done, progress.best) == (16, True, {8: 0})
+    facts = open_toy(tmp_path, Training(**{**vars(TRAINING), "steps": 1000, "patience": 2, "keep_best": 1})).facts()
+    assert (facts["steps"], facts["best_step"], facts["best_on_dev"]) == (16, 8, 0)
+
+
+def test_a_loss_that_is_no_number(tmp_path: Path) -> None:
+    made = task()
+    with pytest.raises(TrainingError, match=r"the loss of batches .* is nan, expected a number"):
+        train_toy(tmp_path / "a", Task(made.model, made.batch, lambda m, x: (m(x).sum() * float("nan"), 1.0), dev))
+    with pytest.raises(TrainingError, match="nothing to learn from"):
+        train_toy(tmp_path / "b", Task(made.model, made.batch, lambda m, x: (m(x).sum() * 0, 0.0), dev))
+
+
+@pytest.mark.parametrize(("schedule", "half"), [("constant", 1.0), ("linear", 0.5), ("cosine", 0.5)])
+def test_learning_rate(schedule: Any, half: float) -> None:
+    training = Training(steps=12, learning_rate=1.0, warm_up_steps=2, schedule=schedule)
+    assert [share_of_rate(step, training) for step in (0, 1, 2)] == pytest.approx([1 / 3, 2 / 3, 1])
+    assert share_of_rate(7, training) == pytest.approx(half)
+
+
+def test_run_folders_are_continued_only_by_their_own_run(tmp_path: Path) -> None:
+    open_toy(tmp_path, resume=False)
+    with pytest.raises(RunError, match="has been used; --resume"):
+        open_toy(tmp_path, resume=False)
+    with pytest.raises(RunError, match=r"another configuration: training\.steps: 24 -> 9"):
+        open_toy(tmp_path, Training(**{**vars(TRAINING), "steps": 9}))
+    facts = open_toy(tmp_path).facts()
+    assert facts["seed"] == 1
+    assert facts["libraries"]["torch"] == torch.__version__
+
+
+def test_measurements_of_a_cut_line_are_left_out(tmp_path: Path) -> None:
+    run = open_toy(tmp_path)
+    run.metrics.write_text('{"step": 3, "seconds": 1}\n{"step": 6, "seconds": 2}\n{"step": 9, "sec')
+    assert [row["step"] for row in read_metrics(run)] == [3, 6]
+    assert [row["step"] for row in read_metrics(run, until=3)] == [3]
+
+
+def test_checkpoints_that_are_none(tmp_path: Path) -> None:
+    (tmp_path / "cut.pt").write_bytes(b"PK\x03\x04 cut")
+    with pytest.raises(CheckpointError, match="no whole checkpoint"):
+        checkpoint.load(tmp_path / "cut.pt")
+    saved = checkpoint.weights(Network())
+    assert not any(name.startswith("frozen") for name in saved)
+    with pytest.raises(CheckpointError, match="only in one of the two"):
+        checkpoint.restore_weights(nn.Linear(8, 1), saved, "x")
+    with pytest.raises(CheckpointError, match=r"has shape \(1, 7\), expected \(1, 8\)"):
+        checkpoint.restore_weights(Network(), {**saved, "layers.2.weight": torch.zeros(1, 7)}, "x")
+
+
+def test_a_dry_run_measures_and_writes_nothing(tmp_path: Path) -> None:
+    estimate = dry_run.estimate(task(batch), TRAINING)
+    assert estimate.trained == 8 + 8 + 8 + 1
+    assert estimate.parameters == estimate.trained + 4 * 8 + 8
+    assert estimate.seconds_a_step > 0
+    assert "steps      24," in dry_run.show(estimate, TRAINING)
+    assert not list(tmp_path.iterdir())
