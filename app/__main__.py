@@ -19,7 +19,7 @@ from typing import Any
 
 from fastapi import FastAPI
 
-from app import config, listen, metrics, models, supervisor, talk, tracing
+from app import config, listen, metrics, models, packs_command, supervisor, talk, tracing
 from app.access import Access
 from app.bench import command as bench
 from app.catalogue import Catalogue
@@ -46,6 +46,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         config.add_arguments(command)
     talk.add_arguments(commands.add_parser("talk", help="talks to a running service with recordings"))
     models.add_arguments(commands.add_parser("models", help="lists and fetches bigger models"))
+    packs_command.add_arguments(
+        commands.add_parser("packs", help="versions of language packs: build, promote, roll back")
+    )
     commands.add_parser("bench", add_help=False, help="measures this machine; parley bench --help")
     # Training adds its commands by entry points, so that the service never imports it.
     added = {entry.name: entry for entry in importlib.metadata.entry_points(group="parley.commands")}
@@ -62,6 +65,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
             return talk.run(args)
         if args.command == "models":
             return models.run(args)
+        if args.command == "packs":
+            return packs_command.run(args)
         settings = config.settings_of(args)
         _log_to_stderr(args.command, settings.log_level)
         if args.command == "serve":

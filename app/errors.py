@@ -6,6 +6,7 @@ ParleyError
 │   └── UnknownModel      a pack, voice or model name that is not served here
 ├── AccessDenied          no or wrong key, foreign Origin or Host
 ├── PackError             a language pack that cannot be used as it lies on disk
+│   └── GateMissed        a pack that its evaluation card says should not be promoted
 ├── LicenceError          a model, pack or library whose licence nobody has accepted
 ├── DownloadError         a file that could not be fetched, or is not the one it should be
 ├── SettingsError         a setting that makes no sense, or an unsafe combination of them
@@ -68,6 +69,12 @@ class PackError(ParleyError):
     """A pack's manifest or files are wrong; the message names the file and what was expected."""
 
     code = "pack_error"
+
+
+class GateMissed(PackError):
+    """A pack with failed gates, or none measured, is promoted only in words that its card keeps."""
+
+    code = "gate_missed"
 
 
 class LicenceError(ParleyError):

@@ -1,0 +1,148 @@
+"""Makes a versioned pack of a pack's settings and weights from elsewhere: copied whole, or not at all.
+
+Where training leaves a stage: a folder with the weights, or a run folder that has them in `export`. What training
+measured there, `evaluation.json` in the form of a card's rows (its parity gate among them), goes into the card.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import tomllib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from app.cards import KEYS, write_card
+from app.errors import PackError
+from app.pack_versions import BUILDING
+from app.packs import MANIFEST, Pack, find_pack, read_pack
+from app.workers.adapters import BASE_FILE, check_adapter
+
+STAGES = ("recognizer", "language", "adapter", "voice")
+EXPORT = "export"
+FIGURES = "evaluation.json"
+
+
+def build(root: Path, reference: str, *, settings: Path, weights: Mapping[str, Path]) -> Pack:
+    """Builds `root`/NAME@VERSION and gives it; it is not current before it is promoted.
+
+    `settings` is a pack's folder, whose weights serve where `weights` has none for a stage, or a pack.toml alone.
+    `weights`: folder by name of STAGES. Raises PackError, and leaves nothing behind.
+    """
+    name, _, version = reference.partition("@")
+    if not version:
+        raise PackError(f"got {reference!r}, expected NAME@VERSION")
+    target = root / reference
+    for taken in (target, root / name):
+        if (taken / MANIFEST).is_file() and read_pack(taken).reference == reference:
+            raise PackError(f"{reference} is there already, in {taken}; choose another version")
+    origin, tables = _read(settings)
+    sources = {stage: _exported(folder) for stage, folder in weights.items()}
+    tables["pack"] = {**tables.get("pack", {}), "name": name, "version": version}
+    partial = root / BUILDING / f"{reference}.{os.getpid()}"
+    shutil.rmtree(partial, ignore_errors=True)
+    partial.mkdir(parents=True)
+    try:
+        for stage in STAGES:
+            _copy(stage, sources.get(stage), origin, partial, tables)
+        if origin is not None:
+            for extra in ("NOTICE", "LICENSE"):
+                if (origin.folder / extra).is_file():
+                    shutil.copy2(origin.folder / extra, partial / extra)
+            words = origin.recognizer.second_opinion_words
+            if words and not (partial / words).exists():
+                (partial / words).parent.mkdir(parents=True, exist_ok=True)
+                shutil.copy2(origin.folder / words, partial / words)
+        (partial / MANIFEST).write_text(toml(tables), encoding="utf-8")
+        pack = read_pack(partial)
+        _check_adapter(pack)
+        rows = [row for stage in weights for row in _figures(weights[stage])]
+        write_card(partial, {"pack": name, "version": version, "language": pack.language, "evaluation": rows})
+        _sync(partial)
+        partial.rename(target)
+    except OSError as error:
+        raise PackError(f"{reference} was not built: {error}") from error
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
+    return find_pack(root, reference)
+
+
+def toml(tables: Mapping[str, Mapping[str, Any]]) -> str:
+    """TOML of tables of strings, numbers, truths and lists of strings: what a pack.toml has."""
+    lines = []
+    for table, values in tables.items():
+        lines.append(f"[{table}]")
+        # a TOML basic string is a JSON string, but for U+007F, which JSON leaves as it is
+        lines += [
+            f"{key} = {json.dumps(value, ensure_ascii=False)}".replace("\x7f", "\\u007f")
+            for key, value in values.items()
+        ]
+        lines.append("")
+    return "\n".join(lines)
+
+
+def _read(settings: Path) -> tuple[Pack | None, dict[str, dict[str, Any]]]:
+    """The pack whose weights may be taken, if it is one, and its tables."""
+    manifest = settings / MANIFEST if settings.is_dir() else settings
+    try:
+        tables: dict[str, dict[str, Any]] = tomllib.loads(manifest.read_text(encoding="utf-8"))
+    except (OSError, tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise PackError(f"{manifest} cannot be read as a pack's settings: {error}") from error
+    return (read_pack(settings) if settings.is_dir() else None), tables
+
+
+def _exported(folder: Path) -> Path:
+    """The weights within a run folder, or the folder itself."""
+    found = folder / EXPORT if (folder / EXPORT).is_dir() else folder
+    if not found.is_dir() or not any(found.iterdir()):
+        raise PackError(f"{found} has no weights: expected a folder of them, or a run folder with {EXPORT}/")
+    return found
+
+
+def _copy(stage: str, source: Path | None, origin: Pack | None, to: Path, tables: dict[str, dict[str, Any]]) -> None:
+    """A stage's weights into a folder of the stage's name; its table points there."""
+    table, key = ("language", "adapter") if stage == "adapter" else (stage, "path")
+    values = tables.setdefault(table, {})
+    if source is None:
+        given = str(values.get(key, "" if stage == "adapter" else stage))
+        source = origin.folder / given if origin is not None and given else None
+        if source is None or not source.is_dir():
+            if stage in ("adapter", "recognizer"):  # no adapter, or a recognizer by its hub name
+                return
+            if stage == "language" and values.get("base"):  # the base is served by vLLM
+                return
+            raise PackError(f"no weights for the {stage}: give a folder with --{stage}")
+    shutil.copytree(source, to / stage, symlinks=False)
+    values[key] = stage
+
+
+def _check_adapter(pack: Pack) -> None:
+    """An adapter belongs to the base that the pack names. Raises PackError."""
+    if pack.adapter_folder is None:
+        return
+    if not pack.language_model.base or not pack.language_model.base_hash:
+        raise PackError(
+            f"{pack.reference} has an adapter: [language] must name base and base_hash, see its {BASE_FILE}"
+        )
+    check_adapter(pack.adapter_folder, pack.language_model.base_hash)
+
+
+def _figures(folder: Path) -> list[dict[str, Any]]:
+    """What the run measured of its export."""
+    path = folder / FIGURES
+    if not path.is_file():
+        return []
+    rows: list[dict[str, Any]] = json.loads(path.read_text(encoding="utf-8"))
+    if not isinstance(rows, list) or not all(isinstance(row, dict) and set(row) == KEYS for row in rows):
+        raise PackError(f"{path}: expected a list of rows with the keys {sorted(KEYS)}")
+    return rows
+
+
+def _sync(folder: Path) -> None:
+    """A pack that is there survives a loss of power."""
+    for path in folder.rglob("*"):
+        if path.is_file():
+            with path.open("rb") as file:
+                os.fsync(file.fileno())
