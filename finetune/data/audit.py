@@ -1,4 +1,4 @@
-"""`parley data audit`: refuses splits that share speakers, texts or recordings. Training calls it before it starts.
+"""`parley data audit`: refuses splits that share speakers, texts or recordings. Recipes may call it too.
 
 Figures from contaminated splits are too good by an amount that nobody knows: for Swiss German, a WER of 13.9 % in place
 of 25.3 % (arXiv 2606.07608).

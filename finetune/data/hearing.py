@@ -12,7 +12,7 @@ from pathlib import Path
 from tqdm import tqdm
 
 from app.audio import HEARING_RATE, resample, to_pcm16
-from app.errors import BadAudio, WorkerBusy
+from app.errors import BadAudio, BadRequest
 from app.packs import read_pack
 from app.workers import connect
 from app.workers.base import Recognizer
@@ -68,12 +68,10 @@ async def _listen(path: Path, row: Utterance, recognizer: Recognizer) -> str:
         found = recording.decode(await asyncio.to_thread(path.read_bytes), row.start_s, row.end_s)
     except BadAudio:
         return ""
-    while True:
-        try:
-            recognition = await recognizer.start(language=row.language)
-            break
-        except WorkerBusy:  # the utterance before is still being put away
-            await asyncio.sleep(0.05)
+    try:
+        recognition = await recognizer.start(language=row.language)
+    except BadRequest:  # it lacks the new language: then as whatever it takes it for
+        recognition = await recognizer.start()
     recognition.feed(to_pcm16(resample(found.waveform, found.rate, HEARING_RATE)))
     return (await recognition.finish()).text
 

@@ -23,7 +23,7 @@ from finetune.data.errors import DataError, ManifestError
 from finetune.data.importers.found import Found
 from finetune.data.ledger import NAME as LEDGER
 from finetune.data.ledger import Ledger
-from finetune.data.manifest import write_manifest
+from finetune.data.manifest import read_dialogues, write_manifest
 from finetune.data.rows import Dialogue, Pronunciation, Utterance
 
 SPEECH = {
@@ -161,5 +161,7 @@ def _import_text(args: argparse.Namespace) -> int:
     if first is None:
         raise DataError(f"{args.source} has no rows to learn from: no entry, or no request with an answer")
     count = write_manifest(out, tqdm(itertools.chain([first], rows), desc="import", unit=" rows", disable=None))
+    if args.format == "dialogues":
+        Ledger(args.out / LEDGER).add_clips(read_dialogues(out), out.name)
     print(f"{count} rows: {out}")
     return 0

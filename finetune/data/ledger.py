@@ -16,7 +16,7 @@ from typing import Any
 
 from finetune.data.errors import ManifestError
 from finetune.data.manifest import json_lines
-from finetune.data.rows import Utterance
+from finetune.data.rows import Dialogue, Utterance, speakers_of
 
 NAME = "ledger.jsonl"
 FIELDS = {
@@ -50,15 +50,16 @@ class Ledger:
     def __init__(self, path: Path) -> None:
         self._path = path
 
-    def add_clips(self, rows: Iterable[Utterance], manifest: str) -> None:
+    def add_clips(self, rows: Iterable[Utterance | Dialogue], manifest: str) -> None:
         """Rows have been imported into a manifest, which is named relative to the ledger."""
         groups: dict[tuple[str, str, str], list[str]] = {}
         for row in rows:
-            groups.setdefault((row.speaker, row.consent, row.licence), []).append(row.id)
+            for speaker in speakers_of(row):
+                groups.setdefault((speaker, row.consent, row.licence), []).append(row.id)
         for (speaker, consent, licence), clips in groups.items():
             self._append("clips", speaker=speaker, clips=clips, manifest=manifest, consent=consent, licence=licence)
 
-    def add_run(self, run: str, data: str, rows: Iterable[Utterance]) -> None:
+    def add_run(self, run: str, data: str, rows: Iterable[Utterance | Dialogue]) -> None:
         """A run, by its fingerprint, has learnt from rows; `data` is the fingerprint of their manifest."""
         self._append("run", run=run, data=data, clips=_by_speaker(rows))
 
@@ -126,8 +127,9 @@ class Ledger:
             yield line
 
 
-def _by_speaker(rows: Iterable[Utterance]) -> dict[str, list[str]]:
+def _by_speaker(rows: Iterable[Utterance | Dialogue]) -> dict[str, list[str]]:
     found: dict[str, list[str]] = {}
     for row in rows:
-        found.setdefault(row.speaker, []).append(row.id)
+        for speaker in speakers_of(row):
+            found.setdefault(speaker, []).append(row.id)
     return found

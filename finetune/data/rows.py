@@ -106,6 +106,13 @@ class Pronunciation:
         _expect(bool(self.phones), "phones", self.phones, "at least one")
 
 
+def speakers_of(row: Utterance | Dialogue) -> list[str]:
+    """Labels of those who spoke or wrote it; of a dialogue, those whom its turns name."""
+    if isinstance(row, Utterance):
+        return [row.speaker]
+    return sorted({turn.speaker for turn in row.turns} - {""})
+
+
 def _expect(right: bool, field: str, got: object, expected: str) -> None:
     if not right:
         raise ValueError(f"{field}: got {got!r}, expected {expected}")

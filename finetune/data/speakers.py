@@ -8,14 +8,14 @@ from __future__ import annotations
 
 import argparse
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from finetune.data.errors import DataError
 from finetune.data.ledger import NAME as LEDGER
 from finetune.data.ledger import Ledger, Speaker
-from finetune.data.manifest import audio_path, json_lines, parse, read_utterances, write_manifest
-from finetune.data.rows import Utterance
+from finetune.data.manifest import audio_path, json_lines, read_dialogues, read_utterances, write_manifest
+from finetune.data.rows import Dialogue, Utterance, speakers_of
 
 CHECK = "check"
 """Folder of check pages within a dataset."""
@@ -55,12 +55,12 @@ def forget(folder: Path, label: str) -> Speaker:
     audio: set[Path] = set()
     shared: set[Path] = set()
     for manifest in _manifests(folder):
-        for row in read_utterances(manifest):
-            if row.speaker == label:
+        for row in _read(manifest):
+            is_own = label in speakers_of(row)
+            if is_own:
                 own.setdefault(manifest, set()).add(row.id)
-                audio.add(audio_path(manifest, row).resolve())
-            else:
-                shared.add(audio_path(manifest, row).resolve())
+            if isinstance(row, Utterance):
+                (audio if is_own else shared).add(audio_path(manifest, row).resolve())
     if not own and label not in ledger.speakers():
         raise DataError(f"{folder} has no speaker {label!r}; parley data speakers list names them")
     both = audio & shared
@@ -69,7 +69,7 @@ def forget(folder: Path, label: str) -> Speaker:
     for path in audio:  # recordings first: once the rows are gone, nobody would find them again
         path.unlink(missing_ok=True)
     for manifest in own:
-        write_manifest(manifest, [row for row in read_utterances(manifest) if row.speaker != label])
+        write_manifest(manifest, [row for row in _read(manifest) if label not in speakers_of(row)])
         for derived in manifest.parent.glob(".*.jsonl"):
             derived.unlink()
         shutil.rmtree(manifest.parent / CHECK, ignore_errors=True)
@@ -80,14 +80,20 @@ def forget(folder: Path, label: str) -> Speaker:
 
 
 def _manifests(folder: Path) -> Iterator[Path]:
-    """Files below a folder whose first row is an utterance; it must be found wherever a split or copy has put it."""
+    """Manifests of utterances or dialogues below a folder, told by their first row, wherever a split or copy is."""
     for path in sorted(folder.rglob("*.jsonl")):
-        if path.name.startswith(".") or path.name == LEDGER:
-            continue
-        first = next(json_lines(path), None)
-        if first is not None and isinstance(first[1], dict) and "audio" in first[1]:
-            parse(Utterance, first[1], f"{path}:{first[0]}")
+        if not path.name.startswith(".") and path.name != LEDGER and _first(path).keys() & {"audio", "turns"}:
             yield path
+
+
+def _read(manifest: Path) -> Iterator[Utterance | Dialogue]:
+    return read_utterances(manifest) if "audio" in _first(manifest) else read_dialogues(manifest)
+
+
+def _first(path: Path) -> Mapping[str, object]:
+    """The first row, empty where there is none; a manifest that forgetting has emptied is left as it is."""
+    record: object = next(json_lines(path), (0, {}))[1]
+    return record if isinstance(record, dict) else {}
 
 
 def _line(speaker: Speaker) -> str:

@@ -79,10 +79,13 @@ def tokenizer(stage: str, folder: Path) -> Speller:
 def voice(folder: Path) -> Speller:
     """Of our ONNX voice, a Hugging Face VITS (vocab.json) or a Coqui model (config.json). Raises DataError."""
     letters = _letters(folder)
+    if letters is None:
+        return Speller("voice", folder.name, len, lambda letter: True)
     return Speller("voice", folder.name, len, lambda letter: letter in letters or letter.casefold() in letters)
 
 
-def _letters(folder: Path) -> set[str]:
+def _letters(folder: Path) -> set[str] | None:
+    """What the voice reads; None for one that reads phones, which eSpeak NG makes of any letter it knows."""
     lexicon, vocabulary, config = folder / "lexicon.txt.gz", folder / "vocab.json", folder / "config.json"
     if lexicon.is_file():  # ours: letter rules were learnt from the lexicon's words, digits become words before
         with gzip.open(lexicon, "rt", encoding="utf-8") as file:
@@ -91,7 +94,12 @@ def _letters(folder: Path) -> set[str]:
         said: dict[str, Any] = json.loads(vocabulary.read_text(encoding="utf-8"))
         said = said.get("model", {}).get("vocab", said)  # XTTS has a whole tokenizer in it
         return {letter for token in said for letter in token}
-    characters = json.loads(config.read_text(encoding="utf-8")).get("characters") if config.is_file() else None
+    if (folder / "vocab.txt").is_file():  # MMS as Meta publishes it: a symbol a line
+        return set("".join((folder / "vocab.txt").read_text(encoding="utf-8").split("\n")))
+    settings = json.loads(config.read_text(encoding="utf-8")) if config.is_file() else {}
+    if settings.get("use_phonemes"):
+        return None
+    characters = settings.get("characters")
     if not characters:
-        raise DataError(f"{folder} has neither lexicon.txt.gz, vocab.json, nor config.json with characters")
+        raise DataError(f"{folder} has neither lexicon.txt.gz, vocab.json, vocab.txt, nor config.json with characters")
     return set((characters.get("characters") or "") + (characters.get("punctuations") or ""))

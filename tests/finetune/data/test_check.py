@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 import soundfile
 
+from app.config import REPOSITORY
 from finetune.data import hearing
 from finetune.data.command import main
 from finetune.data.faults import find
@@ -115,6 +116,24 @@ def test_a_part_of_a_file_is_measured_alone(tmp_path: Path) -> None:
     assert measure(path.read_bytes(), 4.0).fault
 
 
+def test_a_recognizer_without_the_language_is_asked_without_naming_it(tmp_path: Path) -> None:
+    manifest = dataset(tmp_path, [utterance("a", language="gd")])
+    assert (
+        main(
+            [
+                "check",
+                str(manifest),
+                "--pack",
+                str(REPOSITORY / "models" / "packs" / "en-starter"),
+                "--listen",
+                "whisper",
+            ]
+        )
+        == 0
+    )
+    assert set(json.loads((tmp_path / "check" / "check.json").read_text())["heard"]) == {"a"}
+
+
 def test_a_base_recognizer_ranks_a_swapped_label_first(tmp_path: Path) -> None:
     """Real speech, PocketSphinx: the text of one recording is another's."""
     data = os.environ.get("PARLEY_DATA")
@@ -129,7 +148,12 @@ def test_a_base_recognizer_ranks_a_swapped_label_first(tmp_path: Path) -> None:
         rows.append(utterance(clip["id"], audio=copy.name, text=clip["text"], duration_s=clip["duration_s"]))
     rows[2] = dataclasses.replace(rows[2], text="nothing of this was ever spoken by her")
     write_manifest(tmp_path / "manifest.jsonl", rows)
-    arguments = ["check", str(tmp_path / "manifest.jsonl"), "--pack", "models/packs/en-starter"]
+    arguments = [
+        "check",
+        str(tmp_path / "manifest.jsonl"),
+        "--pack",
+        str(REPOSITORY / "models" / "packs" / "en-starter"),
+    ]
     main([*arguments, "--listen", "pocketsphinx"])
     heard = json.loads((tmp_path / "check" / "check.json").read_text())["heard"]
     assert max(heard, key=lambda id: heard[id][1]) == rows[2].id

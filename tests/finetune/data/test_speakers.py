@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
@@ -10,7 +11,7 @@ from app.__main__ import main as parley
 from finetune.data.command import main
 from finetune.data.errors import ManifestError
 from finetune.data.ledger import Ledger
-from finetune.data.manifest import read_utterances, write_manifest
+from finetune.data.manifest import read_dialogues, read_utterances, write_manifest
 from tests.finetune.data.samples import utterance, write_tone
 
 
@@ -75,23 +76,33 @@ def test_forgetting_removes_every_trace_and_names_the_packs(imported: Path, caps
     rows = list(read_utterances(imported / "manifest.jsonl"))
     write_manifest(imported / "manifest.fold-1.jsonl", rows)
     main(["check", str(imported / "manifest.jsonl")])
+    said = [
+        {
+            "id": f"d{i}",
+            "turns": [{"role": "user", "text": "hello", "speaker": who}, {"role": "assistant", "text": "Hi!"}],
+        }
+        for i, who in enumerate(("anna", "ben"), start=1)
+    ]
+    (imported.parent / "chat.jsonl").write_text("".join(json.dumps(row) + "\n" for row in said))
+    main(["import", "dialogues", str(imported.parent / "chat.jsonl"), "--out", str(imported), "--language", "en"])
     ledger = Ledger(imported / "ledger.jsonl")
     ledger.add_run("run-1", "data-1", rows)
     ledger.add_run("run-2", "data-1", [row for row in rows if row.speaker == "ben"])
     ledger.add_pack("cy@2", ["run-1"])
     capsys.readouterr()
     assert main(["speakers", "forget", "anna", str(imported)]) == 0
-    said = capsys.readouterr().out
-    assert "anna: 2 clips are gone" in said
-    assert "must be retrained: cy@2" in said
+    printed = capsys.readouterr().out
+    assert "anna: 3 clips are gone" in printed
+    assert "must be retrained: cy@2" in printed
+    assert [row.id for row in read_dialogues(imported / "dialogues.jsonl")] == ["d2"]
     for manifest in ("manifest.jsonl", "manifest.fold-1.jsonl"):
         assert [row.id for row in read_utterances(imported / manifest)] == ["ben-1"]
     assert [path.name for path in imported.rglob("*.wav")] == ["1.wav"]
     assert not (imported / "check").exists()  # the page holds clips
     assert not (imported / ".measured.jsonl").exists()
     anna, ben = ledger.speakers().values()
-    assert (anna.clips, anna.forgotten, anna.packs) == ((), ("anna-1", "anna-2"), ("cy@2",))
-    assert (ben.clips, ben.runs) == (("ben-1",), ("run-1", "run-2"))
+    assert (anna.clips, anna.forgotten, anna.packs) == ((), ("anna-1", "anna-2", "d1"), ("cy@2",))
+    assert (ben.clips, ben.runs) == (("ben-1", "d2"), ("run-1", "run-2"))
     assert main(["speakers", "forget", "anna", str(imported)]) == 0  # again, as after a kill
     assert main(["speakers", "forget", "carl", str(imported)]) == 1
 

@@ -50,7 +50,12 @@ def test_voices_of_every_kind(tmp_path: Path) -> None:
     (tmp_path / "mms" / "vocab.json").write_text('{"a": 0, "b": 1, " ": 2}')
     (tmp_path / "coqui").mkdir()
     (tmp_path / "coqui" / "config.json").write_text('{"characters": {"characters": "ab", "punctuations": "!"}}')
-    for name in ("mms", "coqui"):
+    (tmp_path / "meta").mkdir()
+    (tmp_path / "meta" / "vocab.txt").write_text("a\nb\n \n")
+    (tmp_path / "phones").mkdir()
+    (tmp_path / "phones" / "config.json").write_text('{"use_phonemes": true, "characters": {"characters": "ə"}}')
+    assert not voice(tmp_path / "phones").uncovered(["Ab, c!"])
+    for name in ("mms", "coqui", "meta"):
         assert voice(tmp_path / name).uncovered(["Ab, c!"]) == {"c": 1}
     with pytest.raises(DataError, match="neither lexicon"):
         voice(tmp_path)
