@@ -12,6 +12,7 @@ from typing import Unpack
 
 from app.audio import Pcm16
 from app.errors import ParleyError
+from app.reply import close
 from app.workers.base import Asked, Health, Recognition, Recognizer, Transcript
 
 
@@ -67,9 +68,24 @@ class SecondOpinionRecognition:
         if self._second is not None:
             self._second.feed(frame)
 
-    def hypotheses(self) -> AsyncIterator[str]:
-        """The first one's."""
-        return self._first.hypotheses()
+    async def hypotheses(self) -> AsyncIterator[str]:
+        """The second one's while it listens, since it decodes as it goes; else the first one's, at its cost."""
+        if self._second is not None:
+            texts = self._second.hypotheses()
+            try:
+                async for text in texts:
+                    yield text
+                return
+            except ParleyError:  # the utterance goes on without it
+                pass
+            finally:
+                await close(texts)
+        texts = self._first.hypotheses()
+        try:
+            async for text in texts:
+                yield text
+        finally:
+            await close(texts)
 
     async def finish(self) -> Transcript:
         """The first one's transcript, or the second's where the first is unsure. Raises what the first raises."""

@@ -76,11 +76,12 @@ async def test_failures_of_the_first_are_the_callers_and_free_both() -> None:
     assert second.open == 0
 
 
-async def test_an_abort_frees_both_and_hypotheses_are_the_firsts() -> None:
-    first, second = ScriptedRecognizer(["one two three four"]), ScriptedRecognizer(["other"])
+@pytest.mark.parametrize("slots", [1, 0])
+async def test_an_abort_frees_both_and_hypotheses_are_of_who_listens(slots: int) -> None:
+    first, second = ScriptedRecognizer(["one two three four"]), ScriptedRecognizer(["other words"], slots=slots)
     recognition = await SecondOpinion(first, second, below=0.6).start()
     recognition.feed(SECOND)
-    assert await anext(recognition.hypotheses()) == "one two three four"
+    assert await anext(recognition.hypotheses()) == ("other words" if slots else "one two three four")
     await recognition.abort()
     assert (first.open, second.open) == (0, 0)
 
