@@ -64,8 +64,10 @@ def find(
     found += _repeated("duplicate audio", rows, [sound.sound for sound in measurements], is_warning=False)
     texts = [f"{row.speaker}\n{text_key(row.text)}" if row.text.strip() else "" for row in rows]
     found += _repeated("duplicate text", rows, texts, is_warning=True)
-    found += [Fault("leakage", line) for line in leaks(rows, "speakers", [sound.sound for sound in measurements])]
-    found += [Fault("leakage", line, is_warning=True) for line in leaks(rows, "texts")]
+    alone = len({row.speaker for row in rows}) == 1  # then there is nobody to keep apart, and texts have to do
+    apart: tuple[str, str] = ("texts", "speakers") if alone else ("speakers", "texts")
+    found += [Fault("leakage", line) for line in leaks(rows, apart[0], [sound.sound for sound in measurements])]
+    found += [Fault("leakage", line, is_warning=True) for line in leaks(rows, apart[1])]
     for speller in spellers:
         found += _unspelt(rows, speller)
     found += _suspects(rows, disagreement)

@@ -75,6 +75,14 @@ def test_text_and_audio_that_do_not_belong_together_stand_out() -> None:
     assert "words are missing in the audio" in found[0].message
 
 
+def test_one_speaker_in_every_split_is_a_warning_and_one_of_several_a_fault() -> None:
+    rows = [utterance("a", split="train"), utterance("b", split="test"), utterance("c", split="dev")]
+    sounds = [Measurement(row.id, 1.0, 16000, 1, 0.5, -20.0, 0.0, 1.0) for row in rows]
+    assert [fault.is_warning for fault in find(rows, sounds)] == [True]
+    rows[2] = dataclasses.replace(rows[2], speaker="two")
+    assert [(fault.kind, fault.is_warning) for fault in find(rows, sounds)] == [("leakage", False)]
+
+
 def test_suspected_labels_are_ranked_and_no_fault() -> None:
     rows = [utterance(f"r{i}") for i in range(10)]
     sounds = [Measurement(str(i), 1.0, 16000, 1, 0.5, -20.0, 0.0, 1.0) for i in range(10)]
