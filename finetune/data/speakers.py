@@ -34,7 +34,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Lists or forgets; raises DataError."""
     if args.what == "list":
-        for speaker in Ledger(args.folder / LEDGER).speakers().values():
+        found = Ledger(args.folder / LEDGER).speakers()
+        if not found:
+            raise DataError(f"{args.folder} has no {LEDGER} with speakers; parley data import makes one")
+        for speaker in found.values():
             print(_line(speaker))
         return 0
     speaker = forget(args.folder, args.speaker)

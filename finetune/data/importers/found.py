@@ -55,3 +55,9 @@ def utterance(
         end_s=end_s,
         translation=translation,
     )
+
+
+def locate(source: Path, said: str) -> Path:
+    """Where a manifest's relative path leads: from its own folder, or from one above, where its scripts were run."""
+    folder = source.resolve()
+    return next((path for base in (folder, *folder.parents) if (path := base / said).is_file()), folder / said)

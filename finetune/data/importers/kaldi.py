@@ -9,11 +9,11 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from finetune.data.errors import ManifestError
-from finetune.data.importers.found import Found, utterance
+from finetune.data.importers.found import Found, locate, utterance
 
 
 def rows(source: Path) -> Iterator[Found]:
-    """Utterances of `text`. Relative paths of wav.scp start at the folder, or at one above it that has them."""
+    """Utterances of `text`. Relative paths of wav.scp start at the folder or above it."""
     recordings = _table(source / "wav.scp")
     texts = _table(source / "text", may_be_empty=True)
     speakers = _table(source / "utt2spk")
@@ -35,7 +35,7 @@ def rows(source: Path) -> Iterator[Found]:
                 f"{source / 'wav.scp'}:{line}: got a command, expected a file; commands are not run: write its output"
             )
         speaker = speakers[name][1]
-        audio = _file(source, path)
+        audio = locate(source, path)
         row = utterance(
             id=name,
             audio=f"{recording}{audio.suffix}",
@@ -79,12 +79,3 @@ def _table(path: Path, *, may_be_empty: bool = False) -> dict[str, tuple[int, st
     except OSError as error:
         raise ManifestError(f"{path} cannot be read: {error.strerror}") from error
     return found
-
-
-def _file(source: Path, said: str) -> Path:
-    """Kaldi's paths start where its scripts were run, usually two folders above the data folder."""
-    path = Path(said)
-    for folder in (source, source.parent, source.parent.parent):
-        if (folder / path).is_file():
-            return folder / path
-    return source / path

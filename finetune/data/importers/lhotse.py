@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from finetune.data.errors import ManifestError
-from finetune.data.importers.found import Found, utterance
+from finetune.data.importers.found import Found, locate, utterance
 
 
 def rows(source: Path) -> Iterator[Found]:
@@ -53,7 +53,7 @@ def _found(
         raise ManifestError(f"{recorded}: field sources: got {parts!r}, expected one file of one channel")
     duration = float(_field(supervision, "duration", where))
     whole = start == 0.0 and abs(duration - float(recording.get("duration", 0.0))) < 0.01
-    path = source / parts[0]["source"]
+    path = locate(source, parts[0]["source"])
     row = utterance(
         id=str(_field(supervision, "id", where)),
         audio=f"{recording['id']}{path.suffix}",

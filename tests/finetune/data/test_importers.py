@@ -96,8 +96,11 @@ def test_lhotse_cuts_have_a_time_of_their_own(tmp_path: Path) -> None:
     cut = {"id": "c", "start": 0.5, "duration": 2.0, "channel": 0, "type": "MonoCut", "recording": recording}
     cut["supervisions"] = [supervision | {"start": 0.25, "duration": 1.0}]
     (tmp_path / "cuts.jsonl").write_text(json.dumps(cut) + "\n")
-    (found,) = lhotse.rows(tmp_path)
-    assert (found.row.start_s, found.row.end_s) == (0.75, 1.75)
+    write_tone(tmp_path / "rec.wav")  # lhotse's paths start where its scripts were run
+    (tmp_path / "manifests").mkdir()
+    (tmp_path / "cuts.jsonl").rename(tmp_path / "manifests" / "cuts.jsonl")
+    (found,) = lhotse.rows(tmp_path / "manifests")
+    assert (found.row.start_s, found.row.end_s, found.audio) == (0.75, 1.75, tmp_path / "rec.wav")
     (tmp_path / "cuts.jsonl").write_text(json.dumps({"id": "c", "type": "MixedCut"}) + "\n")
     with pytest.raises(ManifestError, match="expected MonoCut"):
         list(lhotse.rows(tmp_path))

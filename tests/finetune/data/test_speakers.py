@@ -105,6 +105,7 @@ def test_forgetting_removes_every_trace_and_names_the_packs(imported: Path, caps
     assert (ben.clips, ben.runs) == (("ben-1", "d2"), ("run-1", "run-2"))
     assert main(["speakers", "forget", "anna", str(imported)]) == 0  # again, as after a kill
     assert main(["speakers", "forget", "carl", str(imported)]) == 1
+    assert main(["speakers", "list", str(imported.parent)]) == 1
 
 
 def test_a_recording_of_two_speakers_is_not_removed_behind_the_others_back(
