@@ -112,6 +112,15 @@ class CTranslate2Chat:
                 break
         yield Usage(prompt_tokens, written, "tool_calls" if calls else reason)
 
+    async def log_probability(self, request: ChatRequest, reply: str) -> tuple[float, int]:
+        """Natural logarithm of the probability of a reply's text, and its tokens; for evaluation. Raises BadRequest."""
+        prompt, _, room = self._prompt(request, tuple(request.tools))
+        tokens = self._model.tokens(reply)
+        if not 0 < len(tokens) <= room:
+            raise BadRequest(f"the reply has {len(tokens)} tokens, expected 1 to {room} after this prompt")
+        (scores,) = await self._model.log_probabilities([[*prompt, *tokens]])
+        return sum(scores[len(prompt) - 1 :]), len(tokens)  # scores[i] belongs to token i + 1
+
     def _prompt(self, request: ChatRequest, tools: Sequence[Tool]) -> tuple[list[str], int, int]:
         """The prompt's tokens, how many of them are the instructions', and how many may follow.
 

@@ -1,0 +1,77 @@
+"""One pack through all of its stages: everything that figures are made of, nothing of what they are."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from app.packs import Pack
+from app.workers import connect
+from finetune.data.kept import Kept
+from finetune.data.rows import Dialogue
+from finetune.data.texts import text_key
+from finetune.evaluate.cases import Clip
+from finetune.evaluate.identity import stage_hash
+from finetune.evaluate.listening import Heard, hear
+from finetune.evaluate.normal import base_language
+from finetune.evaluate.replying import Replied, reply
+from finetune.evaluate.speaking import Spoken, Turn, answer, judge_for, say
+
+
+@dataclass(frozen=True, slots=True)
+class Measured:
+    """What came of a pack. A tuple is empty where there was nothing to measure, or no way to."""
+
+    pack: Pack
+    heard: tuple[Heard, ...]
+    """One a clip."""
+    replied: tuple[Replied, ...]
+    spoken: tuple[Spoken, ...]
+    turns: tuple[Turn, ...]
+    """One a clip in the pack's own language."""
+    not_measured: tuple[tuple[str, str], ...]
+    """What, and why."""
+
+
+async def measure(pack: Pack, clips: Sequence[Clip], dialogues: Sequence[Dialogue], kept: Kept) -> Measured:
+    """Loads the exported workers as the service does, and asks them everything that is not in `kept`."""
+    missing: list[tuple[str, str]] = []
+    own = [clip for clip in clips if base_language(clip.row.language) == base_language(pack.language)]
+    stages = {stage: stage_hash(pack, stage) for stage in ("recognizer", "language", "voice")}
+    # 1. The recognizer, on every language: what it forgot of others counts.
+    recognizer = connect.load_recognizer(pack, "whisper")
+    heard = await hear(recognizer, clips, kept, stages["recognizer"], pack.reference)
+    close(recognizer)
+    served = {text_key(clip.row.text): h.text for clip, h in zip(clips, heard, strict=True) if clip in own}
+    # 2. The voice, on replies where there are dialogues, else on what the callers said.
+    voice, judge = connect.load_synthesizer(pack), judge_for(pack.language)
+    if judge is None:
+        missing.append(("round trip of the voice", f"no judge for {pack.language} that never heard this voice"))
+    texts = [turn.text for dialogue in dialogues for turn in dialogue.turns if turn.role == "assistant" and turn.text]
+    texts = list(dict.fromkeys(texts or [clip.row.text for clip in own]))
+    spoken = await say(voice, pack, texts, judge, kept, stages["voice"])
+    close(judge)
+    # 3. The language model, given what was heard; and all three together.
+    replied: list[Replied] = []
+    turns: list[Turn] = []
+    if pack.language_folder.is_dir():
+        model = connect.load_language(pack)
+        replied = await reply(model, pack, dialogues, served, kept, stages["language"])
+        transcripts = [h.text for clip, h in zip(clips, heard, strict=True) if clip in own]
+        both = stages["language"] + stages["voice"]
+        turns = await answer(model, voice, pack, transcripts, kept, both)
+        close(model)
+    else:
+        missing.append(
+            ("replies and cascade", f"the pack has no {pack.language_folder.name}/: its model is served elsewhere")
+        )
+    if not dialogues:
+        missing.append(("reply quality", "no dialogues were given (--dialogues)"))
+    close(voice)
+    return Measured(pack, tuple(heard), tuple(replied), tuple(spoken), tuple(turns), tuple(missing))
+
+
+def close(engine: object) -> None:
+    """Frees an engine's threads and processes, where it has any."""
+    if (closing := getattr(engine, "close", None)) is not None:
+        closing()
