@@ -92,8 +92,10 @@ def open_run(
             raise RunError(f"{folder} is a run on other data: {'; '.join(differ)}")
         return run
     folder.mkdir(parents=True, exist_ok=True)
+    made_of = json.dumps([recipe, configs.plain(config), data], sort_keys=True)
     facts = {
         "recipe": recipe,
+        "fingerprint": hashlib.sha256(made_of.encode()).hexdigest(),
         "configuration": configs.plain(config),
         "data": dict(data),
         "seed": seed,

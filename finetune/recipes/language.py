@@ -1,0 +1,170 @@
+"""The language recipe: LoRA of a chat model on dialogues, exported as an adapter and as a merged model.
+
+Reads from top to bottom: `run` with its steps, then what the steps are made of.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from app.workers.base_hash import base_sha256
+from finetune import checkpoint
+from finetune import dry_run as estimates
+from finetune.data.errors import DataError
+from finetune.data.ledger import NAME as LEDGER
+from finetune.data.ledger import Ledger
+from finetune.data.manifest import read_dialogues
+from finetune.data.rows import Dialogue
+from finetune.errors import ConfigError
+from finetune.loop import Task, train
+from finetune.recipes import language_export as export
+from finetune.recipes.language_batches import Batches
+from finetune.recipes.language_config import Config
+from finetune.recipes.language_rows import IGNORED, Encoder, Row, cut, tensors
+from finetune.run import fingerprint, open_run
+
+__all__ = ["Config", "run"]
+
+
+def run(config: Config, *, dry_run: bool = False, resume: bool = False) -> None:
+    """Trains and exports, or says what that would take. Raises ConfigError, DataError, FinetuneError."""
+    # 1. The base, and adapters on it
+    checkpoint.seed_everything(config.training.seed)
+    base = base_folder(config.base)
+    model, tokenizer = load(base, config)
+    encoder = Encoder(tokenizer, export.end_tokens(model), config.prompt)
+
+    # 2. Data: what is learnt, what is rehearsed, and the dev split that decides
+    new, old = read(config.data), read(config.rehearsal.data)
+    batches = Batches(config, encoder, new["train"], old["train"])
+    dev = {"dev_loss": _encoded(encoder, new["dev"], config.row_tokens)}
+    if old["dev"]:
+        dev["old_dev_loss"] = _encoded(encoder, old["dev"], config.row_tokens)
+    print(batches.summary())
+
+    # 3. One step's loss, and what is measured on dev
+    task = Task(model, batches.batch, loss, lambda model: {name: mean_loss(model, dev[name], config) for name in dev})
+
+    # 4. A dry run ends here
+    if dry_run:
+        print(estimates.show(estimates.estimate(task, config.training), config.training))
+        return
+
+    # 5. The run folder; the ledger learns whose words are in it
+    files = [*config.data, *config.rehearsal.data, *filter(None, [config.noise.confusions])]
+    data = {name: fingerprint(Path(name)) for name in files} | {"base": base_sha256(base)}
+    opened = open_run(Path(config.run), "language", config, data=data, seed=config.training.seed, resume=resume)
+    if opened.main and not opened.checkpoint.exists():
+        for name in (*config.data, *config.rehearsal.data):
+            ledger = Ledger(Path(name).parent / LEDGER)
+            rows = (row for row in read_dialogues(Path(name)) if row.split == "train")
+            ledger.add_run(opened.facts()["fingerprint"], data[name], rows)
+
+    # 6. Training, from the checkpoint where there is one; leaves the best weights in the model
+    train(task, config.training, opened)
+
+    # 7. Export, each form proved against the trainer on dialogues of dev
+    if opened.main:
+        export.export(opened, model, tokenizer, encoder, new["dev"], base, config.base, config.export)
+
+
+def base_folder(base: str) -> Path:
+    """The folder of a base; a hub name is fetched where huggingface_hub may. Raises ConfigError."""
+    if Path(base).is_dir():
+        return Path(base)
+    from huggingface_hub import snapshot_download
+    from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
+
+    try:
+        return Path(snapshot_download(base, allow_patterns=["*.json", "*.safetensors", "*.jinja", "*.model"]))
+    except (HFValidationError, HfHubHTTPError, LocalEntryNotFoundError, OSError) as error:
+        raise ConfigError(f"base: got {base!r}, expected a folder or the name of a model: {error}") from error
+
+
+def load(base: Path, config: Config) -> tuple[nn.Module, Any]:
+    """The model with adapters, and its tokenizer. Raises ConfigError for modules that it has not."""
+    from peft import LoraConfig, get_peft_model
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    tokenizer = AutoTokenizer.from_pretrained(base)
+    model: Any = AutoModelForCausalLM.from_pretrained(base, dtype=getattr(torch, config.base_precision))
+    whole = list(config.lora.modules_to_save)
+    if config.new_tokens:
+        tokenizer.add_tokens(list(config.new_tokens))
+        if len(tokenizer) > model.get_input_embeddings().num_embeddings:
+            model.resize_token_embeddings(len(tokenizer))
+        tied = model.get_output_embeddings() is None or model.config.tie_word_embeddings
+        whole += ["embed_tokens"] if tied else ["embed_tokens", "lm_head"]
+    names = [name for name, _ in model.named_modules()]
+    for wanted in (*config.lora.target_modules, *whole):
+        if not any(re.search(rf"(^|\.){re.escape(wanted)}$", name) for name in names):
+            known = sorted({name.rsplit(".", 1)[-1] for name in names if name and not name[-1].isdigit()})
+            raise ConfigError(f"lora: the base has no module {wanted}, expected some of {', '.join(known)}")
+    adapters = LoraConfig(
+        r=config.lora.r,
+        lora_alpha=config.lora.alpha,
+        lora_dropout=config.lora.dropout,
+        target_modules=list(config.lora.target_modules),
+        task_type="CAUSAL_LM",
+    )
+    model = get_peft_model(model, adapters)
+    model.base_model.model.config.use_cache = False
+    for name, module in model.named_modules():
+        if name.rsplit(".", 1)[-1] in whole:
+            module.requires_grad_(True)
+    for parameter in model.parameters():
+        if parameter.requires_grad:  # steps are too small for a half-precision weight to notice
+            parameter.data = parameter.data.float()
+    if config.gradient_checkpointing:
+        model.enable_input_require_grads()
+        model.gradient_checkpointing_enable({"use_reentrant": False})
+    return model, tokenizer
+
+
+def read(manifests: Sequence[str]) -> dict[str, list[Dialogue]]:
+    """Dialogues by split; test is left alone. Raises DataError where a split that is needed has none."""
+    found: dict[str, list[Dialogue]] = {"train": [], "dev": []}
+    for name in manifests:
+        for row in read_dialogues(Path(name)):
+            if row.split in found:
+                found[row.split].append(row)
+    if manifests and not all(found.values()):
+        empty = next(split for split, rows in found.items() if not rows)
+        raise DataError(f"{', '.join(manifests)}: got no dialogue of split {empty}, expected some (parley data split)")
+    return found
+
+
+def loss(model: nn.Module, batch: Mapping[str, Tensor]) -> tuple[Tensor, float]:
+    """Summed cross-entropy of the assistant's tokens, and how many they are."""
+    logits = model(input_ids=batch["input_ids"], position_ids=batch["position_ids"], use_cache=False).logits
+    targets = batch["labels"][:, 1:]  # logits [B, T, V] at t are of the token at t + 1
+    learnt = targets != IGNORED
+    # Only learnt places become float32 [N, V]: of a chat, most tokens are read.
+    summed = functional.cross_entropy(logits[:, :-1][learnt].float(), targets[learnt], reduction="sum")
+    return summed, float(learnt.sum())
+
+
+def mean_loss(model: nn.Module, rows: Sequence[Row], config: Config) -> float:
+    """Cross-entropy a token that the assistant writes, in nats."""
+    summed = counted = 0.0
+    device = next(model.parameters()).device
+    for i in range(0, len(rows), config.rows):
+        batch = tensors([[row] for row in rows[i : i + config.rows]])
+        one, count = loss(model, {name: value.to(device) for name, value in batch.items()})
+        summed, counted = summed + float(one), counted + count
+    return summed / counted
+
+
+def _encoded(encoder: Encoder, dialogues: Sequence[Dialogue], size: int) -> list[Row]:
+    rows = [cut(row, size) for dialogue in dialogues for row in encoder.rows(dialogue)]
+    found = sorted((row for row in rows if any(row.written)), key=lambda row: len(row.ids))
+    if not found:
+        raise DataError(f"dev: got no reply within {size} tokens, expected at least one")
+    return found
