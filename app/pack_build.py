@@ -1,7 +1,8 @@
 """Makes a versioned pack of a pack's settings and weights from elsewhere: copied whole, or not at all.
 
-Where training leaves a stage: a folder with the weights, or a run folder that has them in `export`. What training
-measured there, `evaluation.json` in the form of a card's rows (its parity gate among them), goes into the card.
+Where training leaves a stage: a folder with the weights, or a run folder that has them in `export` or `export/STAGE`.
+What the run says of itself goes into the card: `facts.json` (which data, and whether the export answers as the trainer
+does: parity), and `evaluation.json` where there is one, rows as a card has them.
 """
 
 from __future__ import annotations
@@ -22,7 +23,10 @@ from app.workers.adapters import BASE_FILE, check_adapter
 
 STAGES = ("recognizer", "language", "adapter", "voice")
 EXPORT = "export"
+FACTS = "facts.json"
 FIGURES = "evaluation.json"
+TOLD = ("recipe", "fingerprint", "data", "seed")
+"""What a card keeps of a run's facts."""
 
 
 def build(root: Path, reference: str, *, settings: Path, weights: Mapping[str, Path]) -> Pack:
@@ -39,7 +43,7 @@ def build(root: Path, reference: str, *, settings: Path, weights: Mapping[str, P
         if (taken / MANIFEST).is_file() and read_pack(taken).reference == reference:
             raise PackError(f"{reference} is there already, in {taken}; choose another version")
     origin, tables = _read(settings)
-    sources = {stage: _exported(folder) for stage, folder in weights.items()}
+    sources = {stage: _exported(stage, folder) for stage, folder in weights.items()}
     tables["pack"] = {**tables.get("pack", {}), "name": name, "version": version}
     partial = root / BUILDING / f"{reference}.{os.getpid()}"
     shutil.rmtree(partial, ignore_errors=True)
@@ -58,8 +62,12 @@ def build(root: Path, reference: str, *, settings: Path, weights: Mapping[str, P
         (partial / MANIFEST).write_text(toml(tables), encoding="utf-8")
         pack = read_pack(partial)
         _check_adapter(pack)
-        rows = [row for stage in weights for row in _figures(weights[stage])]
-        write_card(partial, {"pack": name, "version": version, "language": pack.language, "evaluation": rows})
+        facts = {stage: _read_json(folder / FACTS, dict) for stage, folder in weights.items()}
+        rows = [row for stage, folder in weights.items() for row in _figures(stage, facts[stage], folder)]
+        rows = list({(row["part"], row["metric"]): row for row in rows}.values())  # adapter and model of one run
+        training = {stage: {key: said[key] for key in TOLD if key in said} for stage, said in facts.items()}
+        card = {"pack": name, "version": version, "language": pack.language, "training": training, "evaluation": rows}
+        write_card(partial, card)
         _sync(partial)
         partial.rename(target)
     except OSError as error:
@@ -93,11 +101,14 @@ def _read(settings: Path) -> tuple[Pack | None, dict[str, dict[str, Any]]]:
     return (read_pack(settings) if settings.is_dir() else None), tables
 
 
-def _exported(folder: Path) -> Path:
+def _exported(stage: str, folder: Path) -> Path:
     """The weights within a run folder, or the folder itself."""
-    found = folder / EXPORT if (folder / EXPORT).is_dir() else folder
-    if not found.is_dir() or not any(found.iterdir()):
-        raise PackError(f"{found} has no weights: expected a folder of them, or a run folder with {EXPORT}/")
+    export = folder / EXPORT if (folder / EXPORT).is_dir() else folder
+    found = export / stage if (export / stage).is_dir() else export
+    if not found.is_dir() or not any(path.is_file() for path in found.iterdir()):
+        raise PackError(
+            f"{found} has no weights of a {stage}: expected files in it, or a run folder with {EXPORT}/{stage}"
+        )
     return found
 
 
@@ -116,28 +127,58 @@ def _copy(stage: str, source: Path | None, origin: Pack | None, to: Path, tables
             raise PackError(f"no weights for the {stage}: give a folder with --{stage}")
     shutil.copytree(source, to / stage, symlinks=False)
     values[key] = stage
+    if stage == "adapter":
+        _name_base(to / stage, values)
+
+
+def _name_base(adapter: Path, values: dict[str, Any]) -> None:
+    """[language] base and base_hash as the adapter says, where the settings say nothing."""
+    trained_on = _read_json(adapter / BASE_FILE, dict).get("base_sha256", "")
+    base = _read_json(adapter / "adapter_config.json", dict).get("base_model_name_or_path", "")
+    values["base_hash"] = values.get("base_hash") or trained_on
+    values["base"] = values.get("base") or base
 
 
 def _check_adapter(pack: Pack) -> None:
     """An adapter belongs to the base that the pack names. Raises PackError."""
     if pack.adapter_folder is None:
         return
-    if not pack.language_model.base or not pack.language_model.base_hash:
-        raise PackError(
-            f"{pack.reference} has an adapter: [language] must name base and base_hash, see its {BASE_FILE}"
-        )
+    if not pack.language_model.base:
+        raise PackError(f"{pack.reference} has an adapter, but neither it nor [language] names its base")
     check_adapter(pack.adapter_folder, pack.language_model.base_hash)
 
 
-def _figures(folder: Path) -> list[dict[str, Any]]:
-    """What the run measured of its export."""
-    path = folder / FIGURES
-    if not path.is_file():
-        return []
-    rows: list[dict[str, Any]] = json.loads(path.read_text(encoding="utf-8"))
-    if not isinstance(rows, list) or not all(isinstance(row, dict) and set(row) == KEYS for row in rows):
-        raise PackError(f"{path}: expected a list of rows with the keys {sorted(KEYS)}")
+def _figures(stage: str, facts: Mapping[str, Any], folder: Path) -> list[dict[str, Any]]:
+    """What the run measured of its export, as rows of a card. Raises PackError."""
+    rows: list[dict[str, Any]] = _read_json(folder / FIGURES, list)
+    if not all(isinstance(row, dict) and set(row) == KEYS for row in rows):
+        raise PackError(f"{folder / FIGURES}: expected a list of rows with the keys {sorted(KEYS)}")
+    for form, counts in facts.get("parity", {}).items():
+        n = counts.get("prompts", counts.get("clips", 0))
+        other = n - counts.get("same", 0) - counts.get("ties", 0) - counts.get("refused", 0)
+        value, most = round(other / max(1, n), 4), counts.get("limit", 0.0)
+        rows.append(
+            {
+                "part": "language" if stage == "adapter" else stage, "metric": f"parity_{form}", "value": value,
+                "unit": "share", "n": n, "n_unit": "prompts" if "prompts" in counts else "clips", "interval": None,
+                "gate": {"op": "<=", "value": most}, "passed": bool(n) and value <= most,
+                "note": "where the export answers otherwise than the trainer; near ties are none",
+            }
+        )  # fmt: skip
     return rows
+
+
+def _read_json(path: Path, kind: type[Any]) -> Any:
+    """A file's value of that kind, an empty one where there is no file. Raises PackError."""
+    if not path.is_file():
+        return kind()
+    try:
+        value = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise PackError(f"{path} is not JSON: {error}") from error
+    if not isinstance(value, kind):
+        raise PackError(f"{path} holds {type(value).__name__}, expected {kind.__name__}")
+    return value
 
 
 def _sync(folder: Path) -> None:

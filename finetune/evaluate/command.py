@@ -28,9 +28,9 @@ from finetune.data.page import Player, player
 from finetune.evaluate import cases
 from finetune.evaluate.card import add_to_card
 from finetune.evaluate.figures import figures, round_trip, scores
-from finetune.evaluate.measure import Measured, close, measure
+from finetune.evaluate.measure import Measured, measure
 from finetune.evaluate.page import page
-from finetune.evaluate.speaking import JUDGE, speech
+from finetune.evaluate.speaking import JUDGE, close, speech
 
 PLAYERS = 12
 

@@ -15,7 +15,7 @@ from finetune.evaluate.identity import stage_hash
 from finetune.evaluate.listening import Heard, hear
 from finetune.evaluate.normal import base_language
 from finetune.evaluate.replying import Replied, reply
-from finetune.evaluate.speaking import Spoken, Turn, answer, judge_for, say
+from finetune.evaluate.speaking import Spoken, Turn, answer, close, has_judge, say
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,13 +44,12 @@ async def measure(pack: Pack, clips: Sequence[Clip], dialogues: Sequence[Dialogu
     close(recognizer)
     served = {text_key(clip.row.text): h.text for clip, h in zip(clips, heard, strict=True) if clip in own}
     # 2. The voice, on replies where there are dialogues, else on what the callers said.
-    voice, judge = connect.load_synthesizer(pack), judge_for(pack.language)
-    if judge is None:
+    voice = connect.load_synthesizer(pack)
+    if not has_judge(pack.language):
         missing.append(("round trip of the voice", f"no judge for {pack.language} that never heard this voice"))
     texts = [turn.text for dialogue in dialogues for turn in dialogue.turns if turn.role == "assistant" and turn.text]
     texts = list(dict.fromkeys(texts or [clip.row.text for clip in own]))
-    spoken = await say(voice, pack, texts, judge, kept, stages["voice"])
-    close(judge)
+    spoken = await say(voice, pack, texts, kept, stages["voice"])
     # 3. The language model, given what was heard; and all three together.
     replied: list[Replied] = []
     turns: list[Turn] = []
@@ -69,9 +68,3 @@ async def measure(pack: Pack, clips: Sequence[Clip], dialogues: Sequence[Dialogu
         missing.append(("reply quality", "no dialogues were given (--dialogues)"))
     close(voice)
     return Measured(pack, tuple(heard), tuple(replied), tuple(spoken), tuple(turns), tuple(missing))
-
-
-def close(engine: object) -> None:
-    """Frees an engine's threads and processes, where it has any."""
-    if (closing := getattr(engine, "close", None)) is not None:
-        closing()

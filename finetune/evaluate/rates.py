@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from finetune.measure import CONFIDENCE, bootstrap_interval, paired_bootstrap
+from finetune.measure import CONFIDENCE, bootstrap_interval, paired_bootstrap, proportion_interval
 
 ONE_SPEAKER = "no speaker generalisation measured"
 ROUNDS = 2000
@@ -56,7 +56,10 @@ def rate(scores: Sequence[Score]) -> Rate:
     if not scores:
         raise ValueError("got no items, expected at least one")
     errors, counts = _grouped(scores, [score.errors for score in scores])
-    low, high = bootstrap_interval(errors, counts)
+    if all(count == 1 for count in counts) and all(error in (0, 1) for error in errors):
+        low, high = proportion_interval(int(sum(errors)), len(errors))  # a bootstrap of 9 of 9 is sure of itself
+    else:
+        low, high = bootstrap_interval(errors, counts)
     n = sum(score.count for score in scores)
     return Rate(sum(errors) / max(1e-9, n), low, high, round(n), _groups(scores))
 

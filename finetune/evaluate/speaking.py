@@ -52,28 +52,36 @@ class Turn:
     """From the transcript to the reply's first audio; None: no audio came."""
 
 
-def judge_for(language: str) -> Recognizer | None:
-    """A recognizer that no voice of ours was trained with; None where there is none for the language."""
-    return connect.load_judge() if base_language(language) == "en" else None
+def has_judge(language: str) -> bool:
+    """Whether there is a recognizer for the language that no voice of ours was trained with."""
+    return base_language(language) == "en"
 
 
-async def say(
-    voice: Synthesizer, pack: Pack, texts: Sequence[str], judge: Recognizer | None, kept: Kept, stage: str
-) -> list[Spoken]:
-    """Speaks each text, and has the judge listen."""
+async def say(voice: Synthesizer, pack: Pack, texts: Sequence[str], kept: Kept, stage: str) -> list[Spoken]:
+    """Speaks each text, and has the judge listen where there is one."""
+    judged = has_judge(pack.language)
+    judge: Recognizer | None = None
     spoken = []
     for text in tqdm(texts, desc=f"{pack.reference} speaks", unit=" texts", disable=None):
-        known = key("spoken", stage, text, JUDGE if judge is not None else "")
+        known = key("spoken", stage, text, JUDGE if judged else "")
         found = kept.get(known)
         if found is None:
             waveform, rate, first, whole = await speech(voice, text)
             heard = None
-            if judge is not None:
+            if judged:
+                judge = judge or connect.load_judge()  # a process, started only where something is to be heard
                 heard, _ = await transcript(judge, to_pcm16(resample(waveform, rate, HEARING_RATE)), "en")
             found = {"heard": heard, "first_ms": 1000 * first, "seconds": len(waveform) / rate, "work_s": whole}
             kept.put(known, found)
         spoken.append(Spoken(text=text, **found))
+    close(judge)
     return spoken
+
+
+def close(engine: object) -> None:
+    """Frees an engine's threads and processes, where it has any."""
+    if (closing := getattr(engine, "close", None)) is not None:
+        closing()
 
 
 async def speech(voice: Synthesizer, text: str) -> tuple[Waveform, int, float, float]:

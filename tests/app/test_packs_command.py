@@ -161,15 +161,42 @@ def test_a_build_takes_given_weights_the_rest_and_the_figures_of_the_run(root: P
         (root / "a" / stage).mkdir()
         (root / "a" / stage / "model.bin").write_text(f"old {stage}")
     run = weights(tmp_path / "run", "new recognizer")
-    (run / "evaluation.json").write_text(json.dumps([row("parity", True)]))
+    (run / "evaluation.json").write_text(json.dumps([row("wer_de", None)]))
+    facts = {"recipe": "recognizer", "seed": 7, "machine": "mine", "parity": {"int8": {"clips": 50, "same": 49}}}
+    (run / "facts.json").write_text(json.dumps(facts))
     asked = ["packs", "--packs", str(root), "build", "german@1", "--like", "a", "--recognizer", str(run)]
     assert main(asked) == 0
     pack = find_pack(root, "german@1")
     assert (pack.recognizer_folder / "model.bin").read_text() == "new recognizer"
     assert (pack.voice_folder / "model.bin").read_text() == "old voice"
-    assert [figure["metric"] for figure in read_card(pack)["evaluation"]] == ["parity"]
+    card = read_card(pack)
+    assert [(figure["metric"], figure["passed"]) for figure in card["evaluation"]] == [
+        ("wer_de", None),
+        ("parity_int8", False),
+    ]
+    assert card["training"] == {"recognizer": {"recipe": "recognizer", "seed": 7}}
+    assert failed_gates(pack) == ["recognizer, parity_int8: 0.02 share (n 50 clips, gate <= 0 missed)"]
     assert main(asked) == 1  # it is there
     assert not list((root / pack_build.BUILDING).iterdir())
+
+
+def test_an_adapter_and_a_merged_model_of_one_run_name_their_base(root: Path, tmp_path: Path) -> None:
+    (root / "a" / "voice").mkdir()
+    export = tmp_path / "run" / "export"
+    for folder, file in (("language", "model.bin"), ("adapter", "adapter_model.safetensors")):
+        (export / folder).mkdir(parents=True)
+        (export / folder / file).write_text("")
+    (export / "adapter" / "parley_base.json").write_text('{"base_sha256": "f00d"}')
+    (export / "adapter" / "adapter_config.json").write_text('{"base_model_name_or_path": "some/base"}')
+    (tmp_path / "run" / "facts.json").write_text('{"parity": {"merged": {"prompts": 9, "same": 8, "ties": 1}}}')
+    run = tmp_path / "run"
+    pack = pack_build.build(root, "a@3", settings=root / "a", weights={"language": run, "adapter": run})
+    settings = pack.language_model
+    assert (settings.base, settings.base_hash, settings.adapter) == ("some/base", "f00d", "adapter")
+    assert [figure["passed"] for figure in read_card(pack)["evaluation"]] == [True]
+    (tmp_path / "run" / "facts.json").write_text("[]")
+    with pytest.raises(PackError, match="holds list, expected dict"):
+        pack_build.build(root, "a@4", settings=root / "a", weights={"language": run})
 
 
 @pytest.mark.parametrize("stages", [{"recognizer": "nowhere"}, {"recognizer": "pickled"}, {}])

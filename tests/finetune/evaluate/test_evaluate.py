@@ -19,7 +19,7 @@ from finetune.data.rows import Dialogue, Turn, Utterance
 from finetune.evaluate import cases
 from finetune.evaluate.command import main
 from finetune.evaluate.identity import stage_hash
-from finetune.evaluate.speaking import judge_for
+from finetune.evaluate.speaking import has_judge
 from tests.finetune.data.samples import utterance
 from tests.packs import starter
 from tests.sounds import flite
@@ -129,4 +129,5 @@ def test_only_test_rows_are_evaluated(tmp_path: Path, capsys: pytest.CaptureFixt
 
 
 def test_only_english_has_a_judge() -> None:
-    assert judge_for("de") is None
+    assert has_judge("en-GB")
+    assert not has_judge("de")

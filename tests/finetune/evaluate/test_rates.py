@@ -31,6 +31,12 @@ def test_one_speaker_says_nothing_about_others() -> None:
     assert "speaker" not in rated.drawn("dialogue")
 
 
+def test_nine_of_nine_is_not_certain() -> None:
+    rated = rate([Score(1, 1)] * 9)
+    assert (rated.value, rated.high) == (1, 1)
+    assert 0.6 < rated.low < 0.75
+
+
 def test_a_difference_is_paired() -> None:
     mine = [Score(i % 7 + 1, 10, f"s{i % 5}") for i in range(50)]
     theirs = [Score(i % 7, 10, f"s{i % 5}") for i in range(50)]
