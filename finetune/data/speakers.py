@@ -11,6 +11,9 @@ import shutil
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
+from app.cards import read_card
+from app.config import settings_of
+from app.packs import list_packs
 from finetune.data.errors import DataError
 from finetune.data.ledger import NAME as LEDGER
 from finetune.data.ledger import Ledger, Speaker
@@ -23,6 +26,7 @@ CHECK = "check"
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The command line of `parley data speakers`."""
+    parser.add_argument("--packs", metavar="FOLDER", help="where packs made of runs are [PARLEY_PACKS, models/packs]")
     actions = parser.add_subparsers(dest="what", required=True, metavar="list|forget")
     listing = actions.add_parser("list", help="clips, consent, runs and packs of each speaker")
     listing.add_argument("folder", type=Path, metavar="FOLDER", help="of the dataset")
@@ -33,6 +37,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Lists or forgets; raises DataError."""
+    note_packs(Ledger(args.folder / LEDGER), Path(settings_of(argparse.Namespace(packs=args.packs)).packs))
     if args.what == "list":
         found = Ledger(args.folder / LEDGER).speakers()
         if not found:
@@ -49,6 +54,17 @@ def run(args: argparse.Namespace) -> int:
     else:
         print("no run has learnt from them")
     return 0
+
+
+def note_packs(ledger: Ledger, packs: Path) -> None:
+    """Into the ledger: packs whose cards say that they were built of the ledger's runs. Raises PackError."""
+    people = ledger.speakers().values()
+    runs, known = {run for one in people for run in one.runs}, {pack for one in people for pack in one.packs}
+    for pack in list_packs(packs):
+        training = read_card(pack).get("training", {})
+        made_of = {str(facts.get("fingerprint")) for facts in training.values()} & runs
+        if made_of and pack.reference not in known:
+            ledger.add_pack(pack.reference, sorted(made_of))
 
 
 def forget(folder: Path, label: str) -> Speaker:

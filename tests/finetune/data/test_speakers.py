@@ -125,3 +125,17 @@ def test_a_damaged_ledger_is_refused(tmp_path: Path) -> None:
     (tmp_path / "ledger.jsonl").write_text('{"event": "dance"}\n')
     with pytest.raises(ManifestError, match="field event: got 'dance'"):
         Ledger(tmp_path / "ledger.jsonl").speakers()
+
+
+def test_a_pack_built_of_a_run_is_found_by_its_card(imported: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    Ledger(imported / "ledger.jsonl").add_run("f1", "d1", read_utterances(imported / "manifest.jsonl"))
+    pack = imported.parent / "packs" / "cy@3"
+    pack.mkdir(parents=True)
+    (pack / "pack.toml").write_text('[pack]\nformat = 1\nname = "cy"\nversion = "3"\nlanguage = "cy"\n')
+    (pack / "card.json").write_text('{"evaluation": [], "training": {"voice": {"fingerprint": "f1"}, "language": {}}}')
+    asked = ["speakers", "--packs", str(pack.parent)]
+    for _ in range(2):
+        assert main([*asked, "list", str(imported)]) == 0
+    assert (imported / "ledger.jsonl").read_text().count("cy@3") == 1
+    assert main([*asked, "forget", "anna", str(imported)]) == 0
+    assert "must be retrained: cy@3" in capsys.readouterr().out
