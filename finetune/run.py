@@ -16,7 +16,7 @@ import importlib.metadata
 import json
 import os
 import platform
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -67,12 +67,20 @@ class Run:
 
 
 def open_run(
-    folder: Path, recipe: str, config: Any, *, data: Mapping[str, str], seed: int, resume: bool = False
+    folder: Path,
+    recipe: str,
+    config: Any,
+    *,
+    data: Mapping[str, str],
+    seed: int,
+    resume: bool = False,
+    may_differ: Sequence[str] = ("run", "export"),
 ) -> Run:
     """Makes a run's folder, or continues in it. `data` are fingerprints by name.
 
     Raises RunError for a folder that has been used and is not resumed, and for one of another recipe, configuration
-    or data: what is resumed would not be the run that its facts describe. Only the key `run` may differ.
+    or data: what is resumed would not be the run that its facts describe. Only sections that training does not read
+    `may_differ`; a finished run is exported anew that way.
     """
     main = os.environ.get("RANK", "0") == "0"  # set where `accelerate launch` has started several processes
     run = Run(folder, seed, main)
@@ -85,11 +93,13 @@ def open_run(
         facts = run.facts()
         if facts["recipe"] != recipe:
             raise RunError(f"{folder} is a run of recipe {facts['recipe']}, expected {recipe}")
-        old = {**facts["configuration"], "run": ""}
-        if differ := configs.changed(old, {**configs.plain(config), "run": ""}):
+        without = dict.fromkeys(may_differ)
+        if differ := configs.changed(facts["configuration"] | without, configs.plain(config) | without):
             raise RunError(f"{folder} is a run of another configuration: {'; '.join(differ)}")
         if differ := configs.changed(facts["data"], data):
             raise RunError(f"{folder} is a run on other data: {'; '.join(differ)}")
+        run.note(configuration=configs.plain(config))
+        write_whole(present, configs.text(config))
         return run
     folder.mkdir(parents=True, exist_ok=True)
     made_of = json.dumps([recipe, configs.plain(config), data], sort_keys=True)

@@ -5,6 +5,7 @@ Reads from top to bottom: `run` with its steps, then what the steps are made of.
 
 from __future__ import annotations
 
+import hashlib
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -22,6 +23,7 @@ from finetune.data.ledger import NAME as LEDGER
 from finetune.data.ledger import Ledger
 from finetune.data.manifest import read_dialogues
 from finetune.data.rows import Dialogue
+from finetune.data.texts import text_key
 from finetune.errors import ConfigError
 from finetune.loop import Task, train
 from finetune.recipes import language_export as export
@@ -42,7 +44,7 @@ def run(config: Config, *, dry_run: bool = False, resume: bool = False) -> None:
     encoder = Encoder(tokenizer, export.end_tokens(model), config.prompt)
 
     # 2. Data: what is learnt, what is rehearsed, and the dev split that decides
-    new, old = read(config.data), read(config.rehearsal.data)
+    new, old = (read(names, config.dev_share) for names in (config.data, config.rehearsal.data))
     batches = Batches(config, encoder, new["train"], old["train"])
     dev = {"dev_loss": _encoded(encoder, new["dev"], config.row_tokens)}
     if old["dev"]:
@@ -64,7 +66,7 @@ def run(config: Config, *, dry_run: bool = False, resume: bool = False) -> None:
     if opened.main and not opened.checkpoint.exists():
         for name in (*config.data, *config.rehearsal.data):
             ledger = Ledger(Path(name).parent / LEDGER)
-            rows = (row for row in read_dialogues(Path(name)) if row.split == "train")
+            rows = [row for row in read_dialogues(Path(name)) if split_of(row, config.dev_share) == "train"]
             ledger.add_run(opened.facts()["fingerprint"], data[name], rows)
 
     # 6. Training, from the checkpoint where there is one; leaves the best weights in the model
@@ -128,17 +130,26 @@ def load(base: Path, config: Config) -> tuple[nn.Module, Any]:
     return model, tokenizer
 
 
-def read(manifests: Sequence[str]) -> dict[str, list[Dialogue]]:
+def read(manifests: Sequence[str], dev_share: float = 0.0) -> dict[str, list[Dialogue]]:
     """Dialogues by split; test is left alone. Raises DataError where a split that is needed has none."""
     found: dict[str, list[Dialogue]] = {"train": [], "dev": []}
     for name in manifests:
         for row in read_dialogues(Path(name)):
-            if row.split in found:
-                found[row.split].append(row)
+            if (split := split_of(row, dev_share)) in found:
+                found[split].append(row)
     if manifests and not all(found.values()):
         empty = next(split for split, rows in found.items() if not rows)
-        raise DataError(f"{', '.join(manifests)}: got no dialogue of split {empty}, expected some (parley data split)")
+        raise DataError(f"{', '.join(manifests)}: got no dialogue of split {empty}, expected some")
     return found
+
+
+def split_of(dialogue: Dialogue, dev_share: float) -> str:
+    """Its own, or by the hash of what the user says in it."""
+    if dialogue.split:
+        return dialogue.split
+    said = "\n".join(text_key(turn.text) for turn in dialogue.turns if turn.role == "user")
+    place = int(hashlib.sha256(said.encode()).hexdigest()[:8], 16) / 16**8
+    return "dev" if place < dev_share else "train"
 
 
 def loss(model: nn.Module, batch: Mapping[str, Tensor]) -> tuple[Tensor, float]:

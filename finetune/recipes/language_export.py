@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
+import heapq
 import json
 import shutil
 from collections.abc import Sequence
@@ -24,13 +25,14 @@ from app.workers.adapters import BASE_FILE, check_adapter
 from app.workers.base import ChatRequest, LanguageModel, Message, TextDelta, Tool, ToolCall
 from app.workers.base_hash import base_sha256
 from app.workers.hermes import HermesParser, ParsedCall
-from finetune.data.errors import DataError
-from finetune.data.rows import Dialogue, Turn
+from finetune.data.rows import Dialogue
 from finetune.errors import ExportError, ParityError
 from finetune.recipes.language_config import Export
 from finetune.recipes.language_rows import Encoder
 from finetune.run import Run, write_whole
 
+WAYS, LOOKS = 20, 4
+"""How many tokens are tried at a place, and how many places are looked at for each token of the longest reply."""
 SERVED = ("tokenizer.json", "chat_template.jinja", "generation_config.json")
 
 
@@ -62,23 +64,28 @@ def export(
     """
     shutil.rmtree(run.export, ignore_errors=True)  # of an export that was killed
     model = model.float().eval()
+    tokens = how.parity_tokens
     prompts = prompts_of(encoder, dev, how.parity_prompts)
-    answers = [greedy(model, tokenizer, prompt.ids, how.parity_tokens) for prompt in prompts]
+    answers = [greedy(model, tokenizer, prompt.ids, tokens) for prompt in prompts]
     parity: dict[str, dict[str, int]] = {}
     try:
         if how.form in ("both", "adapter"):
             folder = run.export / "adapter"
             save_adapter(model, folder, base, name)
             again = reloaded(base, folder).to(model.device)
-            found = [greedy(again, tokenizer, prompt.ids, how.parity_tokens) for prompt in prompts]
+            found = [greedy(again, tokenizer, prompt.ids, tokens) for prompt in prompts]
             del again
-            parity["adapter"] = compare("adapter", model, encoder, prompts, answers, found, 0.0)
+            parity["adapter"] = compare(
+                "adapter", model, tokenizer, prompts, answers, found, tokens=tokens, tie_nats=0.0
+            )
         if how.form in ("both", "merged"):
             merged = model.merge_and_unload()
             save_merged(merged, tokenizer, run.export / "hf")
             convert(run.export / "hf", run.export / "language", how.quantization)
-            found = served(run.export, prompts, how.parity_tokens)
-            parity["merged"] = compare("language", merged, encoder, prompts, answers, found, how.tie_nats)
+            found = served(run.export, prompts, tokens)
+            parity["merged"] = compare(
+                "language", merged, tokenizer, prompts, answers, found, tokens=tokens, tie_nats=how.tie_nats
+            )
     except ParityError:
         shutil.rmtree(run.export)
         raise
@@ -179,11 +186,7 @@ def greedy(model: Any, tokenizer: Any, ids: Sequence[int], tokens: int) -> Answe
             pad_token_id=end_tokens(model)[0],
             use_cache=True,
         )[0, len(ids) :]
-    parser = HermesParser()
-    text = tokenizer.backend_tokenizer.decode(written.tolist(), skip_special_tokens=True)
-    parts = [*parser.feed(text), *parser.finish()]
-    calls = tuple((part.name, part.arguments) for part in parts if isinstance(part, ParsedCall))
-    return Answer("".join(part for part in parts if isinstance(part, str)), calls)
+    return answer_of(tokenizer, written.tolist())
 
 
 def served(folder: Path, prompts: Sequence[Prompt], tokens: int) -> list[Answer]:
@@ -198,10 +201,12 @@ def served(folder: Path, prompts: Sequence[Prompt], tokens: int) -> list[Answer]
 def compare(
     form: str,
     model: Any,
-    encoder: Encoder,
+    tokenizer: Any,
     prompts: Sequence[Prompt],
     expected: Sequence[Answer],
     found: Sequence[Answer],
+    *,
+    tokens: int,
     tie_nats: float,
 ) -> dict[str, int]:
     """Counts of prompts, of the same replies and of near ties. Raises ParityError at the first other reply.
@@ -215,33 +220,53 @@ def compare(
             continue
         if ours == theirs:
             continue
-        behind = likeliest_by(model, encoder, prompt, theirs)
-        if behind > tie_nats:
+        nats = behind(model, tokenizer, prompt.ids, theirs, tokens)
+        if nats > tie_nats:
             raise ParityError(
                 f"{form}: on dialogue {prompt.dialogue.id} the exported model answers {theirs}, expected {ours}; the "
-                f"trainer finds a token of it {behind:.2f} nats behind its own, tie_nats allows {tie_nats:g}"
+                f"trainer finds a token of it {nats:.2f} nats behind its own, tie_nats allows {tie_nats:g}"
             )
         ties += 1
     return {"prompts": len(prompts), "same": len(prompts) - ties - refused, "ties": ties, "refused": refused}
 
 
-def likeliest_by(model: Any, encoder: Encoder, prompt: Prompt, answer: Answer) -> float:
-    """By how many nats, at most, a token of an answer is behind the model's own choice at its place."""
-    calls = tuple(
-        {"id": f"call_{i}", "type": "function", "function": {"name": name, "arguments": arguments}}
-        for i, (name, arguments) in enumerate(answer.calls)
-    )
-    turns = (*prompt.dialogue.turns, Turn("assistant", answer.text, tool_calls=calls))
-    try:
-        row = encoder.rows(dataclasses.replace(prompt.dialogue, turns=turns))[-1]
-    except DataError:
-        return float("inf")
-    ids = torch.tensor([row.ids[:-1]], device=model.device)  # without the end: a reply may have been cut for its length
-    with torch.no_grad():
-        scores = model(input_ids=ids).logits[0].float().log_softmax(-1)  # [T, V]
-    chosen = scores[:-1].gather(1, ids[0, 1:, None])[:, 0]
-    behind = (scores[:-1].max(1).values - chosen)[len(prompt.ids) - 1 :]
-    return float(behind.max()) if len(behind) else 0.0
+def behind(model: Any, tokenizer: Any, ids: Sequence[int], answer: Answer, tokens: int) -> float:
+    """By how many nats the model's own choice is ahead, at most, on the way to an answer that it finds best.
+
+    One text can be written in several tokens, so ways are searched, the likeliest first; infinity where none is found.
+    """
+    ends = end_tokens(model)
+    ways: list[tuple[float, int, list[int]]] = [(0.0, 0, [])]  # behind so far, minus how far, tokens
+    for _ in range(LOOKS * tokens):
+        if not ways:
+            break
+        worst, _, written = heapq.heappop(ways)
+        if written and (written[-1] in ends or len(written) == tokens):
+            if answer_of(tokenizer, written) == answer:
+                return worst
+            continue
+        with torch.no_grad():
+            scores = model(input_ids=torch.tensor([[*ids, *written]], device=model.device)).logits[0, -1].float()
+        best = scores.log_softmax(-1).topk(min(WAYS, len(scores)))  # of V
+        for score, token in zip(best.values.tolist(), best.indices.tolist(), strict=True):
+            if _leads_to(answer, answer_of(tokenizer, [*written, token], ended=False)):
+                further = max(worst, best.values[0].item() - score)
+                heapq.heappush(ways, (further, -len(written) - 1, [*written, token]))
+    return float("inf")
+
+
+def answer_of(tokenizer: Any, written: Sequence[int], *, ended: bool = True) -> Answer:
+    """Tokens as the service reads them; where the reply goes on, only what is certain by now."""
+    parser = HermesParser()
+    text = tokenizer.backend_tokenizer.decode(list(written), skip_special_tokens=True)
+    parts = parser.feed(text if ended else text.rstrip("\N{REPLACEMENT CHARACTER}"))  # half a letter
+    parts += parser.finish() if ended else []
+    calls = tuple((part.name, part.arguments) for part in parts if isinstance(part, ParsedCall))
+    return Answer("".join(part for part in parts if isinstance(part, str)), calls)
+
+
+def _leads_to(answer: Answer, so_far: Answer) -> bool:
+    return answer.text.startswith(so_far.text) and answer.calls[: len(so_far.calls)] == so_far.calls
 
 
 async def _replies(engine: LanguageModel, prompts: Sequence[Prompt], tokens: int) -> list[Answer]:

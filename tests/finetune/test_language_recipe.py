@@ -24,6 +24,7 @@ from finetune import checkpoint, config
 from finetune.command import main
 from finetune.data.errors import DataError, ManifestError
 from finetune.data.ledger import Ledger
+from finetune.data.manifest import write_manifest
 from finetune.data.rows import Turn
 from finetune.errors import ConfigError, ParityError
 from finetune.recipes import language, language_export
@@ -133,6 +134,21 @@ def test_an_export_that_answers_otherwise_is_taken_back(
     with pytest.raises(ParityError, match=r"language: on dialogue dev-\d the exported model answers .* expected"):
         language.run(dataclasses.replace(made, run=str(tmp_path / "run")), resume=True)
     assert not (tmp_path / "run/export").exists()
+
+
+def test_another_reply_is_as_far_behind_as_its_least_likely_token(place: Place, learnt: Path) -> None:
+    from transformers import AutoModelForCausalLM
+
+    model, made = AutoModelForCausalLM.from_pretrained(learnt / "export/hf").eval(), tokenizer(place)
+    ids = Encoder(made, [1], "You are Parley, a friendly voice assistant.").prompt(
+        [{"role": "system", "content": "You are Parley, a friendly voice assistant."},
+         {"role": "user", "content": "hallo"}], [],
+    )  # fmt: skip
+    ours = language_export.greedy(model, made, ids, 32)
+    assert ours.text == "ja bitte"
+    assert language_export.behind(model, made, ids, ours, 32) == 0.0
+    assert language_export.behind(model, made, ids, language_export.Answer("ja"), 32) > 1.0
+    assert language_export.behind(model, made, ids, language_export.Answer("", (("light", "{}"),)), 32) == float("inf")
 
 
 def test_new_tokens_are_served_from_a_merged_model(place: Place) -> None:
@@ -250,6 +266,12 @@ def test_what_cannot_be_trained_or_served_is_refused(
     (tmp_path / "d.jsonl").write_text("\n".join(line for line in lines if '"dev"' not in line))
     with pytest.raises(DataError, match="got no dialogue of split dev"):
         language.read([str(tmp_path / "d.jsonl")])
+    unsplit = [dialogue(f"{i}", f"frage {i % 40}", "ja", "") for i in range(80)]
+    write_manifest(tmp_path / "u.jsonl", unsplit)
+    shared = language.read([str(tmp_path / "u.jsonl")], 0.3)
+    asked = {split: {one.turns[2].text for one in rows} for split, rows in shared.items()}
+    assert not asked["train"] & asked["dev"]
+    assert 4 < len(asked["dev"]) < 20
     silent = dataclasses.replace(dialogue("a", "x", "y", "train"), turns=(Turn("user", "hallo"),))
     with pytest.raises(DataError, match="got no row with a reply"):
         language.Batches(place.config("x"), Encoder(tokenizer(place), [1]), [silent], [])
