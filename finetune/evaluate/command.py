@@ -76,7 +76,7 @@ def evaluate(
         theirs = asyncio.run(measure(against, clips, dialogues, kept)) if against else None
     # 3. Figures with intervals, and gates.
     rows, slices = figures(clips, mine, theirs)
-    missing = list(mine.not_measured)
+    missing = list(dict.fromkeys([*mine.not_measured, *(theirs.not_measured if theirs else ())]))
     if against is None:
         missing.append(("old languages and slices against another pack", "none was given (--against)"))
     # 4. JSON, page, card.

@@ -190,8 +190,8 @@ def round_trip(spoken: Sequence[Spoken]) -> list[Score]:
 
 
 def _cascade(clips: Sequence[Clip], mine: Measured) -> list[Row]:
-    listening = [one.finish_ms for one in mine.heard]
-    factors = [one.finish_ms / 1000 / one.seconds for one in mine.heard]
+    taken = [(one.finish_ms, one.seconds) for one in mine.heard if one.finish_ms is not None]
+    listening, factors = [ms for ms, _ in taken], [ms / 1000 / seconds for ms, seconds in taken]
     rows = _quantiles("recognizer", "transcript_after", listening, "ms", "clips", f"all of the clip at once; {CLOCK}")
     rows += _quantiles("recognizer", "real_time_factor", factors, "ratio", "clips", CLOCK)
     if not mine.turns:
@@ -200,7 +200,11 @@ def _cascade(clips: Sequence[Clip], mine: Measured) -> list[Row]:
     heard = [one for clip, one in zip(clips, mine.heard, strict=True) if base_language(clip.row.language) == own]
     audible = rate([Score(turn.first_ms is not None, 1) for turn in mine.turns])
     rows.append(row("cascade", "audible_replies", audible, "share", "clips", audible.drawn("clip")))
-    waits = [h.finish_ms + t.first_ms for h, t in zip(heard, mine.turns, strict=True) if t.first_ms is not None]
+    waits = [
+        h.finish_ms + t.first_ms
+        for h, t in zip(heard, mine.turns, strict=True)
+        if h.finish_ms is not None and t.first_ms is not None
+    ]
     note = (
         f"from the end of the clip, heard only then, to the first audio of the reply; endpoint wait excluded; {CLOCK}"
     )

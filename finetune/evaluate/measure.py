@@ -43,6 +43,11 @@ async def measure(pack: Pack, clips: Sequence[Clip], dialogues: Sequence[Dialogu
     heard = await hear(recognizer, clips, kept, stages["recognizer"], pack.reference)
     close(recognizer)
     served = {text_key(clip.row.text): h.text for clip, h in zip(clips, heard, strict=True) if clip in own}
+    refused = {clip.row.language for clip, h in zip(clips, heard, strict=True) if h.finish_ms is None}
+    missing += [
+        (f"{tag} by {pack.reference}", "its recognizer refuses it: counts as hearing nothing")
+        for tag in sorted(refused)
+    ]
     # 2. The voice, on replies where there are dialogues, else on what the callers said.
     voice = connect.load_synthesizer(pack)
     if not has_judge(pack.language):
