@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
+from subprocess import PIPE
 from typing import Any
 
 import pytest
@@ -13,11 +15,12 @@ import torch
 from torch import nn
 
 from app.config import REPOSITORY
+from app.supervisor import free_port
 from finetune import checkpoint, dry_run
 from finetune.errors import CheckpointError, RunError, TrainingError
 from finetune.loop import Task, Training, share_of_rate
-from finetune.run import read_metrics
-from tests.finetune.toy import TRAINING, Network, batch, dev, loss, open_toy, task, train_toy
+from finetune.run import open_run, read_metrics
+from tests.finetune.toy import TRAINING, Config, Network, batch, dev, open_toy, plain_task, task, train_toy
 
 
 def state_of(folder: Path) -> dict[str, Any]:
@@ -64,24 +67,40 @@ def test_a_finished_run_does_nothing_more(tmp_path: Path) -> None:
 
 
 def test_a_step_does_not_depend_on_how_it_is_cut(tmp_path: Path) -> None:
-    class Plain(nn.Module):
-        def __init__(self) -> None:
-            super().__init__()
-            self.layer = nn.Linear(4, 1)
-
-        def forward(self, x: torch.Tensor) -> torch.Tensor:
-            return torch.as_tensor(self.layer(x))
-
-    def rows(number: int) -> torch.Tensor:
-        return torch.randn(2 + number % 2, 4, generator=torch.Generator().manual_seed(number))
-
-    def trained(name: str, cut: int) -> torch.Tensor:
-        checkpoint.seed_everything(1)
-        made = Task(Plain(), lambda n: torch.cat([rows(n * 4 // cut + i) for i in range(4 // cut)]), loss, dev)
-        train_toy(tmp_path / name, made, steps=6, accumulate=cut)
+    def trained(name: str, parts: int) -> torch.Tensor:
+        _, made = train_toy(tmp_path / name, plain_task(4 // parts), steps=6, accumulate=parts)
         return next(made.model.parameters()).detach()
 
     torch.testing.assert_close(trained("whole", 1), trained("cut", 4))
+
+
+def two_processes(folder: Path, kill: int) -> list[int]:
+    """Trains the plain toy in two processes that share each step, as `accelerate launch` starts them."""
+    shared = {"WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(free_port()), "ACCELERATE_USE_CPU": "1"}
+    command = [sys.executable, "-m", "tests.finetune.toy", str(folder), str(kill), "plain"]
+    running = [
+        subprocess.Popen(
+            command, cwd=REPOSITORY, env={**os.environ, **shared, "RANK": rank, "LOCAL_RANK": rank}, stderr=PIPE
+        )
+        for rank in ("0", "1")
+    ]
+    for process in running:
+        process.communicate()
+    return [process.returncode for process in running]
+
+
+def test_two_processes_train_as_one_and_resume_to_the_same_bits(tmp_path: Path) -> None:
+    assert two_processes(tmp_path / "unbroken", -1) == [0, 0]
+    assert -9 in two_processes(tmp_path / "killed", 12)  # the other one may die of that
+    assert state_of(tmp_path / "killed")["progress"]["step"] == 10
+    assert two_processes(tmp_path / "killed", -1) == [0, 0]
+    unbroken = state_of(tmp_path / "unbroken")
+    assert same(unbroken, state_of(tmp_path / "killed"))
+    assert (unbroken["processes"], len(unbroken["chance"])) == (2, 2)
+    _, alone = train_toy(tmp_path / "alone", plain_task(), accumulate=2 * TRAINING.accumulate)
+    torch.testing.assert_close(unbroken["weights"], state_of(tmp_path / "alone")["weights"])
+    with pytest.raises(TrainingError, match="is of 2 processes, expected as many, got 1"):
+        train_toy(tmp_path / "killed", alone)
 
 
 def test_training_stops_where_dev_gets_no_better(tmp_path: Path) -> None:
@@ -113,6 +132,10 @@ def test_run_folders_are_continued_only_by_their_own_run(tmp_path: Path) -> None
     open_toy(tmp_path, resume=False)
     with pytest.raises(RunError, match="has been used; --resume"):
         open_toy(tmp_path, resume=False)
+    with pytest.raises(RunError, match="is a run of recipe toy, expected other"):
+        open_run(tmp_path, "other", Config("", TRAINING), data={"train": "0"}, seed=1, resume=True)
+    with pytest.raises(RunError, match=r"a run on other data: train: '0' -> '1'"):
+        open_run(tmp_path, "toy", Config("", TRAINING), data={"train": "1"}, seed=1, resume=True)
     with pytest.raises(RunError, match=r"another configuration: training\.steps: 24 -> 9"):
         open_toy(tmp_path, Training(**{**vars(TRAINING), "steps": 9}))
     facts = open_toy(tmp_path).facts()

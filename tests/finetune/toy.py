@@ -1,6 +1,6 @@
 """A task small enough to train in a moment, with chance in every place that a checkpoint must restore.
 
-As a program: `python -m tests.finetune.toy RUN [KILL_STEP]`; kills itself without warning before that step is saved.
+As a program: `python -m tests.finetune.toy RUN KILL_STEP [plain]`; kills itself without warning at that step, or never.
 """
 
 from __future__ import annotations
@@ -71,6 +71,16 @@ def task(make: Callable[[int], Tensor] = batch) -> Task:
     return Task(Network(), make, loss, dev)
 
 
+def plain_task(cut: int = 1) -> Task:
+    """One layer and no chance; a batch has `cut` parts of two or three rows each."""
+    checkpoint.seed_everything(1)
+
+    def rows(number: int) -> Tensor:
+        return torch.randn(2 + number % 2, 4, generator=torch.Generator().manual_seed(number))
+
+    return Task(nn.Linear(4, 1), lambda n: torch.cat([rows(n * cut + i) for i in range(cut)]), loss, dev)
+
+
 def open_toy(folder: Path, training: Training = TRAINING, resume: bool = True) -> Run:
     """The run in a folder."""
     return open_run(folder, "toy", Config(str(folder), training), data={"train": "0"}, seed=1, resume=resume)
@@ -85,14 +95,15 @@ def train_toy(folder: Path, made: Task | None = None, **changes: object) -> tupl
 
 def main() -> None:
     """Trains as a process of its own."""
-    kill = int(sys.argv[2]) if len(sys.argv) > 2 else -1
+    kill, processes = int(sys.argv[2]), int(os.environ.get("WORLD_SIZE", "1"))
+    made = plain_task() if sys.argv[3:] else task()
 
     def deadly(number: int) -> Tensor:
-        if number == kill * TRAINING.accumulate:
+        if number // (TRAINING.accumulate * processes) == kill:
             os.kill(os.getpid(), signal.SIGKILL)
-        return batch(number)
+        return torch.as_tensor(made.batch(number))
 
-    train_toy(Path(sys.argv[1]), task(deadly))
+    train_toy(Path(sys.argv[1]), replace(made, batch=deadly))
 
 
 if __name__ == "__main__":
