@@ -23,7 +23,9 @@ KEYS: Final = {"part", "metric", "value", "unit", "n", "n_unit", "interval", "ga
 def read_card(pack: Pack) -> dict[str, Any]:
     """The card; for a pack that was never evaluated one without figures. Raises PackError."""
     path = pack.folder / CARD
-    empty: dict[str, Any] = {"pack": pack.name, "version": pack.version, "language": pack.language, "evaluation": []}
+    empty: dict[str, Any] = {
+        "pack": pack.name, "version": pack.version, "language": pack.language, "not_measured": [], "evaluation": [],
+    }  # fmt: skip
     if not path.is_file():
         return empty
     try:
@@ -38,10 +40,12 @@ def read_card(pack: Pack) -> dict[str, Any]:
 
 def failed_gates(pack: Pack) -> list[str]:
     """Why the pack should not be promoted, a line for each failed gate. Raises PackError."""
-    rows = read_card(pack)["evaluation"]
+    card = read_card(pack)
+    rows = card["evaluation"]
     if not rows:
         return [f"{pack.reference} was never evaluated: it has no figures in {CARD} (parley evaluate)"]
-    return [f"{row['part']}, {row['metric']}: {said(row)}" for row in rows if row["passed"] is False]
+    unknown = [f"its {part} was never evaluated (parley evaluate)" for part in card["not_measured"]]
+    return [*unknown, *(f"{row['part']}, {row['metric']}: {said(row)}" for row in rows if row["passed"] is False)]
 
 
 def said(row: dict[str, Any]) -> str:

@@ -15,13 +15,15 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from app.cards import KEYS, write_card
+from app.cards import KEYS, read_card, write_card
 from app.errors import PackError
 from app.pack_versions import BUILDING
 from app.packs import MANIFEST, Pack, find_pack, read_pack
 from app.workers.adapters import BASE_FILE, check_adapter
 
 STAGES = ("recognizer", "language", "adapter", "voice")
+PARTS = {"adapter": "language"}
+"""Of a card, where they are named otherwise."""
 EXPORT = "export"
 FACTS = "facts.json"
 FIGURES = "evaluation.json"
@@ -62,12 +64,8 @@ def build(root: Path, reference: str, *, settings: Path, weights: Mapping[str, P
         (partial / MANIFEST).write_text(toml(tables), encoding="utf-8")
         pack = read_pack(partial)
         _check_adapter(pack)
-        facts = {stage: _read_json(folder / FACTS, dict) for stage, folder in weights.items()}
-        rows = [row for stage, folder in weights.items() for row in _figures(stage, facts[stage], folder)]
-        rows = list({(row["part"], row["metric"]): row for row in rows}.values())  # adapter and model of one run
-        training = {stage: {key: said[key] for key in TOLD if key in said} for stage, said in facts.items()}
-        card = {"pack": name, "version": version, "language": pack.language, "training": training, "evaluation": rows}
-        write_card(partial, card)
+        card = _card(origin, weights)
+        write_card(partial, {**card, "pack": name, "version": version, "language": pack.language})
         _sync(partial)
         partial.rename(target)
     except OSError as error:
@@ -148,18 +146,44 @@ def _check_adapter(pack: Pack) -> None:
     check_adapter(pack.adapter_folder, pack.language_model.base_hash)
 
 
-def _figures(stage: str, facts: Mapping[str, Any], folder: Path) -> list[dict[str, Any]]:
+def _card(origin: Pack | None, weights: Mapping[str, Path]) -> dict[str, Any]:
+    """What is known of each stage: of taken ones what the other pack's card says, of new ones what their runs say."""
+    parts = {PARTS.get(stage, stage) for stage in weights}
+    old = read_card(origin) if origin is not None else {"evaluation": []}
+    rows = [row for row in old["evaluation"] if row["part"] not in parts and row["part"] in STAGES]
+    training = {
+        stage: facts for stage, facts in old.get("training", {}).items() if PARTS.get(stage, stage) not in parts
+    }
+    measured = set()
+    for stage, folder in weights.items():
+        facts = _read_json(folder / FACTS, dict)
+        training[stage] = {key: facts[key] for key in TOLD if key in facts}
+        figures = _figures(folder)
+        measured |= {row["part"] for row in figures}
+        for row in [*figures, *_parity(PARTS.get(stage, stage), facts)]:
+            if row not in rows:  # adapter and model of one run have the same
+                rows.append(row)
+    return {"training": training, "not_measured": sorted(parts - measured), "evaluation": rows}
+
+
+def _figures(folder: Path) -> list[dict[str, Any]]:
     """What the run measured of its export, as rows of a card. Raises PackError."""
     rows: list[dict[str, Any]] = _read_json(folder / FIGURES, list)
     if not all(isinstance(row, dict) and set(row) == KEYS for row in rows):
         raise PackError(f"{folder / FIGURES}: expected a list of rows with the keys {sorted(KEYS)}")
+    return rows
+
+
+def _parity(part: str, facts: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Whether the export answers as the trainer does: a row for each form that was exported."""
+    rows = []
     for form, counts in facts.get("parity", {}).items():
         n = counts.get("prompts", counts.get("clips", 0))
         other = n - counts.get("same", 0) - counts.get("ties", 0) - counts.get("refused", 0)
         value, most = round(other / max(1, n), 4), counts.get("limit", 0.0)
         rows.append(
             {
-                "part": "language" if stage == "adapter" else stage, "metric": f"parity_{form}", "value": value,
+                "part": part, "metric": f"parity_{form}", "value": value,
                 "unit": "share", "n": n, "n_unit": "prompts" if "prompts" in counts else "clips", "interval": None,
                 "gate": {"op": "<=", "value": most}, "passed": bool(n) and value <= most,
                 "note": "where the export answers otherwise than the trainer; near ties are none",

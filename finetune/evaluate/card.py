@@ -15,6 +15,7 @@ def add_to_card(pack: Pack, rows: Sequence[dict[str, Any]], data: str, missing: 
     new = {(row["part"], row["metric"]) for row in rows}
     stay = [row for row in card["evaluation"] if (row["part"], row["metric"]) not in new]
     card["evaluation"] = [*stay, *({**row, "note": f"{row['note']}; {data}"} for row in rows)]
+    card["not_measured"] = [part for part in card["not_measured"] if part not in {part for part, _ in new}]
     gated = [row for row in card["evaluation"] if row["gate"] is not None]
     card["gates"] = {"met": sum(bool(row["passed"]) for row in gated), "of": len(gated)}
     write_card(pack.folder, card)

@@ -160,6 +160,8 @@ def test_a_build_takes_given_weights_the_rest_and_the_figures_of_the_run(root: P
     for stage in ("language", "voice"):
         (root / "a" / stage).mkdir()
         (root / "a" / stage / "model.bin").write_text(f"old {stage}")
+    old = {"evaluation": [row("wer_en", False)], "training": {"recognizer": {"seed": 1}, "voice": {"seed": 5}}}
+    (root / "a" / "card.json").write_text(json.dumps(old))
     run = weights(tmp_path / "run", "new recognizer")
     (run / "evaluation.json").write_text(json.dumps([row("wer_de", None)]))
     facts = {"recipe": "recognizer", "seed": 7, "machine": "mine", "parity": {"int8": {"clips": 50, "same": 49}}}
@@ -174,7 +176,8 @@ def test_a_build_takes_given_weights_the_rest_and_the_figures_of_the_run(root: P
         ("wer_de", None),
         ("parity_int8", False),
     ]
-    assert card["training"] == {"recognizer": {"recipe": "recognizer", "seed": 7}}
+    assert card["training"] == {"recognizer": {"recipe": "recognizer", "seed": 7}, "voice": {"seed": 5}}
+    assert card["not_measured"] == []
     assert failed_gates(pack) == ["recognizer, parity_int8: 0.02 share (n 50 clips, gate <= 0 missed)"]
     assert main(asked) == 1  # it is there
     assert not list((root / pack_build.BUILDING).iterdir())
@@ -193,7 +196,8 @@ def test_an_adapter_and_a_merged_model_of_one_run_name_their_base(root: Path, tm
     pack = pack_build.build(root, "a@3", settings=root / "a", weights={"language": run, "adapter": run})
     settings = pack.language_model
     assert (settings.base, settings.base_hash, settings.adapter) == ("some/base", "f00d", "adapter")
-    assert [figure["passed"] for figure in read_card(pack)["evaluation"]] == [True]
+    assert [figure["metric"] for figure in read_card(pack)["evaluation"]] == ["wer_en", "parity_merged"]
+    assert failed_gates(pack) == ["its language was never evaluated (parley evaluate)"]  # parity alone says little
     (tmp_path / "run" / "facts.json").write_text("[]")
     with pytest.raises(PackError, match="holds list, expected dict"):
         pack_build.build(root, "a@4", settings=root / "a", weights={"language": run})
