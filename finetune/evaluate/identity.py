@@ -16,9 +16,12 @@ def stage_hash(pack: Pack, stage: str) -> str:
         "voice": (pack.voice_folder, repr(pack.voice)),
     }[stage]
     digest = hashlib.sha256(f"{pack.language} {settings}".encode())
-    for path in sorted(folder.rglob("*") if folder.is_dir() else []):
+    files = sorted(folder.rglob("*")) if folder.is_dir() else []
+    if stage == "recognizer" and pack.recognizer.second_opinion_words:
+        files.append(pack.folder / pack.recognizer.second_opinion_words)
+    for path in files:
         if path.is_file():
-            digest.update(path.relative_to(folder).as_posix().encode())
+            digest.update(path.relative_to(pack.folder).as_posix().encode())
             digest.update(_hash(path))
     return digest.hexdigest()
 

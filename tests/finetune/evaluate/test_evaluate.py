@@ -116,6 +116,13 @@ def test_weights_and_settings_are_part_of_what_is_kept(tmp_path: Path) -> None:
     (folder / "pack.toml").write_text((folder / "pack.toml").read_text() + "[voice]\nsample_rate = 16000\n")
     third = stage_hash(read_pack(folder), "voice")
     assert len({first, second, third}) == 3
+    (folder / "pack.toml").write_text(
+        (folder / "pack.toml").read_text() + '[recognizer]\nsecond_opinion_words = "w.bin"\n'
+    )
+    (folder / "w.bin").write_text("a")
+    first = stage_hash(read_pack(folder), "recognizer")
+    (folder / "w.bin").write_text("b")
+    assert stage_hash(read_pack(folder), "recognizer") != first
 
 
 def test_only_test_rows_are_evaluated(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
