@@ -103,7 +103,7 @@ def load_recognizer(
     return SecondOpinion(whisper, _load_sphinx(pack), below=settings.second_opinion_below)
 
 
-def load_language(pack: Pack, *, device: str = "auto", threads: int = 1) -> LanguageModel:
+def load_language(pack: Pack, *, device: str = "auto", compute_type: str = "int8", threads: int = 1) -> LanguageModel:
     """The pack's language model on the embedded engine."""
     from app.workers.chat import CTranslate2Chat
 
@@ -111,6 +111,7 @@ def load_language(pack: Pack, *, device: str = "auto", threads: int = 1) -> Lang
     return CTranslate2Chat(
         str(pack.language_folder),
         device=device,
+        compute_type=compute_type,
         threads=threads,
         context_tokens=settings.context_tokens,
         max_tokens=settings.max_tokens,

@@ -86,9 +86,12 @@ def export(
             parity["merged"] = compare(
                 "language", merged, tokenizer, prompts, answers, found, tokens=tokens, tie_nats=how.tie_nats
             )
-    except ParityError:
+    except ParityError as error:
+        converted = (run.export / "language").exists()
+        rounded = converted and served(run.export, prompts, tokens, compute_type="float32") == answers
         shutil.rmtree(run.export)
-        raise
+        why = "; computed in float32 it answers as the trainer, so rounding to int8 is to blame" if rounded else ""
+        raise ParityError(error.message + why) from error
     run.note(export=sorted(path.name for path in run.export.iterdir()), parity=parity)
     for form, counts in parity.items():
         print(
@@ -189,12 +192,12 @@ def greedy(model: Any, tokenizer: Any, ids: Sequence[int], tokens: int) -> Answe
     return answer_of(tokenizer, written.tolist())
 
 
-def served(folder: Path, prompts: Sequence[Prompt], tokens: int) -> list[Answer]:
-    """Replies of the embedded engine, asked as the service asks it."""
+def served(folder: Path, prompts: Sequence[Prompt], tokens: int, *, compute_type: str = "int8") -> list[Answer]:
+    """Replies of the embedded engine, asked as the service asks it: in int8."""
     context = 4 * (max(len(prompt.ids) for prompt in prompts) + tokens)  # no turn is left out
     settings = LanguageSettings(path="language", max_tokens=tokens, context_tokens=context)
     pack = Pack(folder=folder, name="export", version="1", language="und", language_model=settings)
-    engine = connect.load_language(pack)
+    engine = connect.load_language(pack, compute_type=compute_type)
     return asyncio.run(_replies(engine, prompts, tokens))
 
 
