@@ -16,7 +16,6 @@ import httpx
 import pytest
 
 from app.supervisor import free_port
-from finetune.measure import word_errors
 from tests.packs import starter
 from tests.realtime import calling
 from tests.sounds import flite
@@ -90,9 +89,8 @@ def process_of(stage: str, supervisor: int) -> int:
 async def test_a_question_is_heard_answered_and_spoken() -> None:
     async with served() as (url, _):
         outcome = await turn(url, "what is twelve plus thirty")
-    # How well the starter hears is the evaluation card's business; that a question comes through is this test's.
-    assert word_errors("what is twelve plus thirty", outcome["heard"]) <= 2
-    assert outcome["replied"].strip()
+    assert outcome["heard"] == "what is twelve plus thirty"
+    assert "42" in outcome["replied"]
     assert outcome["status"] == "completed"
     assert outcome["audio"] > 0
 
@@ -108,6 +106,7 @@ async def test_a_killed_worker_comes_back_and_the_next_turn_works(stage: str) ->
                 await asyncio.sleep(0.1)
         outcome = await turn(url, "what time is it")
     assert down["status"] in (None, "failed", "completed")  # it may be back already; the gateway never is gone
+    assert outcome["heard"] == "what time is it"
     assert outcome["status"] == "completed"
     assert outcome["audio"] > 0
 

@@ -207,7 +207,7 @@ async def test_long_audio_is_heard_in_windows(whisper: WhisperRecognizer) -> Non
     pcm = (flite("what time is it", rate=RATE) + silence(0.5, RATE)) * 22
     transcript = await heard(whisper, pcm)
     assert transcript.seconds > 34
-    assert transcript.text.count("what time is it") >= 2  # words of both windows; the starter loses count within one
+    assert transcript.text.count("what time is it") >= 4  # windows of 8 s; the starter may lose count within one
 
 
 async def test_an_english_model_refuses_another_language(whisper: WhisperRecognizer) -> None:
