@@ -22,7 +22,7 @@ from finetune.starter.domain import user_sentences
 Grams: TypeAlias = Mapping[tuple[str, ...], float]
 """N-gram -> probability of its last word behind the others."""
 
-WORDS = "recognizer/second-opinion.lm.bin"
+WORDS = "second-opinion/words.lm.bin"
 """File in the pack."""
 SENTENCES = 20_000
 SEED = 0
@@ -181,6 +181,7 @@ def write_words(pack: Path, run: Path) -> None:
     general = read_general(run)
     domain = Domain(user_sentences(SENTENCES, SEED, "train"), general.words)
     arpa = run / "second-opinion.arpa"
+    (pack / WORDS).parent.mkdir(exist_ok=True)
     write_arpa(mix(domain, general), arpa)
     config, log = pocketsphinx.Config(), pocketsphinx.LogMath()  # both must outlive the model
     pocketsphinx.NGramModel(config, log, str(arpa)).write(str(pack / WORDS))
