@@ -88,7 +88,7 @@ def _run_added(entry: importlib.metadata.EntryPoint, arguments: Sequence[str]) -
         command: Callable[[Sequence[str]], int] = entry.load()
         return command(arguments)
     except ModuleNotFoundError as error:
-        print(f"parley: {entry.name} needs {error.name}: pip install 'parley[train]'", file=sys.stderr)
+        print(f"parley: {entry.name} needs {error.name}, which `make install` brings", file=sys.stderr)
         return 1
 
 

@@ -73,7 +73,7 @@ def faults_of_libraries(licences: Mapping[str, str]) -> Iterator[str]:
 
 
 def faults_of_packs(folder: Path) -> Iterator[str]:
-    """The voice's licence, and each source in the NOTICE of a pack that ships: `NAME`, and below it, indented, `LICENCE; whose; used for`."""
+    """The voice's licence, and each source in the NOTICE: `NAME`, and indented below, `LICENCE; whose; used for`."""
     for pack in list_packs(folder):
         if pack.voice.licence and not is_allowed(pack.voice.licence):
             yield f"pack {pack.name}: its voice is under {pack.voice.licence}, which is not on the list"

@@ -81,7 +81,7 @@ class LanguageSettings:
     context_tokens: int = 1024
     """Prompt and reply together; older turns are left out beyond it."""
     base: str = ""
-    """The model on vLLM: a Hugging Face folder, relative to the pack or anywhere, or a hub name. Empty: embedded only."""
+    """The model on vLLM: a Hugging Face folder, of the pack or anywhere, or a hub name. Empty: embedded only."""
     base_hash: str = ""
     """SHA-256 of the base, as `workers/base_hash.py` defines it; empty: that of the folder as it lies there."""
     adapter: str = ""

@@ -78,6 +78,8 @@ async def talk(
     Raises BadAudio for a file that is no recording, WorkerUnavailable where no service answers, AccessDenied for a
     refused key, BadRequest for an address or model that makes no sense.
     """
+    if out is not None and not out.parent.is_dir():  # said before the turn, not after it
+        raise BadRequest(f"cannot write {out}: there is no folder {out.parent}")
     sounds = [read_recording(path) for path in recordings]
     code = ANSWERED
     async with dial(url, model, api_key) as socket:
@@ -145,7 +147,7 @@ def read_recording(path: Path) -> Pcm16:
 def write_wav(path: Path, pcm: Pcm16) -> None:
     """PCM16 at REALTIME_RATE as a WAV file. Raises BadRequest where it cannot be written."""
     try:
-        with wave.open(str(path), "wb") as file:
+        with path.open("wb") as opened, wave.open(opened, "wb") as file:
             file.setnchannels(1)
             file.setsampwidth(BYTES_PER_SAMPLE)
             file.setframerate(REALTIME_RATE)

@@ -36,7 +36,7 @@ def start(endpoint: str, process: str) -> None:
         from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
         from opentelemetry.sdk.trace.export import BatchSpanProcessor
     except ImportError as error:
-        raise SettingsError(f"otel-endpoint needs the extra `otel`: pip install 'parley[otel]' ({error})") from error
+        raise SettingsError(f"otel-endpoint needs the extra `otel`: pip install -e '.[otel]' ({error})") from error
     install(BatchSpanProcessor(OTLPSpanExporter(endpoint=f"{endpoint.rstrip('/')}/v1/traces")), process)
 
 

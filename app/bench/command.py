@@ -53,6 +53,6 @@ def main(arguments: Sequence[str]) -> int:
         print(f"parley: {error.message}", file=sys.stderr)
         return 1
     except ModuleNotFoundError as error:
-        print(f"parley: bench {name} needs {error.name}: pip install 'parley[bench]'", file=sys.stderr)
+        print(f"parley: bench {name} needs {error.name}, which `make install` brings", file=sys.stderr)
         return 1
     return 0

@@ -178,12 +178,12 @@ class Generation:
                 return
 
     def _decoded(self, token: int) -> str | None:
-        """The text that is certain now; None while a character is not complete."""
+        """The text that is certain now; None while a character is not complete. Bytes that are no UTF-8 are dropped."""
         try:
             piece: str | None = self._decoder.step(self._model.tokenizer, token)
         except Exception:  # bare: a token has changed what stood before it, which only nonsense does
             self._decoder, piece = self._new_decoder(), None
-        return piece
+        return piece.replace("\ufffd", "") if piece else piece
 
     def _run(self, put: Callable[[int | Exception | None], None]) -> None:
         stop = self._stop

@@ -9,7 +9,6 @@ import io
 from dataclasses import dataclass
 
 import numpy as np
-import soundfile
 
 from app.audio import HEARING_RATE, Waveform
 from app.errors import BadAudio
@@ -35,6 +34,8 @@ class Recording:
 
 def decode(data: bytes, start_s: float = 0.0, end_s: float | None = None) -> Recording:
     """A file's bytes, or the part between two seconds of it. Raises BadAudio."""
+    import soundfile
+
     try:
         with soundfile.SoundFile(io.BytesIO(data)) as file:
             rate, channels = file.samplerate, file.channels
@@ -53,6 +54,8 @@ def decode(data: bytes, start_s: float = 0.0, end_s: float | None = None) -> Rec
 
 def encode(waveform: Waveform, rate: int) -> bytes:
     """float32 [samples] as a FLAC file of 16 bits."""
+    import soundfile
+
     out = io.BytesIO()
     soundfile.write(out, waveform, rate, format="FLAC", subtype="PCM_16")
     return out.getvalue()

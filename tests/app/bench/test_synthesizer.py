@@ -25,7 +25,9 @@ def test_the_slowest_reply_is_the_real_time_factor() -> None:
 
 
 async def test_every_reply_of_every_caller_is_heard() -> None:
-    report = await synthesizer.bench(ScriptedSynthesizer(samples_per_character=60), [2], 1, {"pack": "none"}, in_here=True)
+    report = await synthesizer.bench(
+        ScriptedSynthesizer(samples_per_character=60), [2], 1, {"pack": "none"}, in_here=True
+    )
     (row,) = report.rows
     assert (row["callers"], row["replies"], row["failed"]) == (2, 2, 0)
     assert float(row["audio_s"]) > 0
