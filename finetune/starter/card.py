@@ -35,6 +35,7 @@ SOURCES: Final = (
     Source("speech by espeak-ng, flite, festival", "none: a program's output", "their authors", "recognizer, voice"),
     Source("en_kathleen, 1.4 hours of a reader", "CC0 1.0", "volunteers of Rhasspy", "recognizer, voice"),
     Source("CMU pronouncing dictionary", "BSD-2-Clause", "Carnegie Mellon University", "language, voice"),
+    Source("PocketSphinx, model of general English", "BSD-2-Clause", "Carnegie Mellon University", "second opinion"),
     Source("SLURP, text part", "CC BY 4.0", "Bastianelli, Vanzo, Swietojanski, Rieser, 2020", "recognizer, language"),
     Source("Taskmaster-4, text", "CC BY 4.0", "Byrne, Ganesh; Google", "recognizer, language"),
     Source("Home Assistant intents, text", "CC BY 4.0", "Open Home Foundation and contributors", "recognizer"),
