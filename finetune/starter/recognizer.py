@@ -72,7 +72,7 @@ def train(run: Path, core_minutes: float, wall_minutes: float) -> None:
     from finetune.starter.recognizer_text import core_words
     from finetune.starter.recognizer_train import Budget, Schedule, Training
 
-    torch.set_num_threads(int(os.environ.get("OMP_NUM_THREADS", "1")))
+    torch.set_num_threads(int(os.environ.get("OMP_NUM_THREADS", min(2, os.cpu_count() or 1))))
     training = Training(run, Tokenizer.from_file(str(run / "tokenizer.json")), Shape(), SEED)
     budget = Budget(core_minutes=core_minutes, wall_minutes=wall_minutes)
     known = core_words(user_sentences(DOMAIN_SENTENCES, SEED, "train"))
