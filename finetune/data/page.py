@@ -60,6 +60,14 @@ def page(
         listed = "<br>".join(escape(example) for example in examples)
         parts.append(f'<tr><td class="{mark}">{mark}: {escape(kind)}</td><td>{count}</td><td>{listed}</td></tr>')
     parts.append("</table><h2>What is there</h2>" if counts else "<h2>What is there</h2>")
+    return document(title, parts, pictures, groups)
+
+
+def document(
+    title: str, parts: Sequence[str], pictures: Mapping[str, str], groups: Mapping[str, Sequence[Player]]
+) -> str:
+    """The whole page: HTML `parts`, then pictures by caption (data URIs), then players under their headings."""
+    parts = [*parts]
     for name, uri in pictures.items():
         caption = escape(name)
         parts.append(f'<figure><figcaption>{caption}</figcaption><img src="{uri}" alt="{caption}"></figure>')

@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from html import escape
 from typing import Any
 
-from finetune.data.page import STYLE, Player
+from finetune.data.page import Player, document
 from finetune.evaluate.figures import Slice
 
 MOST_BARS = 25
@@ -41,21 +41,7 @@ def page(
     parts.append(_table(["part", "what", "value", "95 % interval", "n", "gate", "note"], [_cells(row) for row in rows]))
     parts += [f"<p>Not measured: {escape(what)}: {escape(why)}.</p>" for what, why in missing]
     parts.append("<h2>Slices</h2>" if slices else "<h2>Slices</h2><p>All clips are alike.</p>")
-    for name, uri in pictures(slices).items():
-        parts.append(f'<figure><figcaption>{escape(name)}</figcaption><img src="{uri}" alt="{escape(name)}"></figure>')
-    for heading, players in groups.items():
-        parts.append(f"<h2>{escape(heading)}</h2><table>")
-        for one in players:
-            parts.append(
-                f"<tr><td>{escape(one.title)}</td><td>{escape(one.note)}</td>"
-                f'<td><audio controls preload="none" src="{one.audio}"></audio></td></tr>'
-            )
-        parts.append("</table>")
-    return (
-        '<!doctype html><html lang="en"><head><meta charset="utf-8">'
-        '<meta name="viewport" content="width=device-width">'
-        f"<title>{escape(title)}</title><style>{STYLE}</style></head><body>{''.join(parts)}</body></html>\n"
-    )
+    return document(title, parts, pictures(slices), groups)
 
 
 def pictures(slices: Sequence[Slice]) -> dict[str, str]:

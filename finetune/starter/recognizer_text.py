@@ -33,7 +33,7 @@ SPECIAL = [
     "<|nospeech|>",
     "<|notimestamps|>",
 ]
-"""In Whisper's order. Fewer than 51,865 tokens make CTranslate2 take the model for English-only."""
+"""In Whisper's order. Without the empty token of OpenAI's vocabulary, CTranslate2 takes the model for English-only."""
 ABBREVIATIONS = {"mr": "mister", "mrs": "missus", "dr": "doctor", "etc": "et cetera", "st": "saint"}
 LETTERS = "abcdefghijklmnopqrstuvwxyz"
 
