@@ -17,6 +17,7 @@ from finetune import config
 
 RECIPES = {
     "language": "LoRA of a chat model on dialogues",
+    "synthesizer": "a voice on recordings: the starter's own kind, or Coqui VITS",
 }
 
 

@@ -35,7 +35,11 @@ def load(kind: type[Config], path: Path, overrides: Sequence[str] = ()) -> Confi
 
 
 def fill(kind: type[Config], values: Mapping[str, Any], where: str, above: str = "") -> Config:
-    """A dataclass from keys and values; `above` stands before the keys in messages. Raises ConfigError."""
+    """A dataclass from keys and values; `above` stands before the keys in messages. Raises ConfigError.
+
+    Of a union of dataclasses, whose `engine` is a Literal in each, the one of the `engine` in the values.
+    """
+    kind = _one_of(kind, values, where)
     fields = {field.name: field for field in dataclasses.fields(kind)}  # type: ignore[arg-type]
     hints = get_type_hints(kind)
     for name in values:
@@ -87,6 +91,15 @@ class _Loader(yaml.SafeLoader):  # type: ignore[misc]
                 raise yaml.constructor.ConstructorError(None, None, f"key {key!r} is given twice", node.start_mark)
         mapping: dict[Any, Any] = super().construct_mapping(node, deep)
         return mapping
+
+
+def _one_of(kind: Any, values: Mapping[str, Any], where: str) -> Any:
+    if not isinstance(kind, UnionType):
+        return kind
+    engines = {name: one for one in get_args(kind) for name in get_args(get_type_hints(one)["engine"])}
+    if (engine := values.get("engine")) not in engines:
+        raise ConfigError(f"{where}: engine: got {engine!r}, expected one of {', '.join(engines)}")
+    return engines[engine]
 
 
 def _set(values: dict[str, Any], override: str) -> None:
