@@ -2,7 +2,8 @@
 
 Where training leaves a stage: a folder with the weights, or a run folder that has them in `export` or `export/STAGE`.
 What the run says of itself goes into the card: `facts.json` (which data, and whether the export answers as the trainer
-does: parity), and `evaluation.json` where there is one, rows as a card has them.
+does: parity), and `evaluation.json` where there is one, rows as a card has them. What pack.toml must say of the export,
+for instance a voice's engine, is in `facts.json` too: `settings`, keys and values of the stage's table.
 """
 
 from __future__ import annotations
@@ -53,6 +54,8 @@ def build(root: Path, reference: str, *, settings: Path, weights: Mapping[str, P
     try:
         for stage in STAGES:
             _copy(stage, sources.get(stage), origin, partial, tables)
+            if stage in weights:
+                tables[PARTS.get(stage, stage)] |= _read_json(weights[stage] / FACTS, dict).get("settings", {})
         if origin is not None:
             for extra in ("NOTICE", "LICENSE"):
                 if (origin.folder / extra).is_file():

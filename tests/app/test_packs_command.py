@@ -165,11 +165,13 @@ def test_a_build_takes_given_weights_the_rest_and_the_figures_of_the_run(root: P
     run = weights(tmp_path / "run", "new recognizer")
     (run / "evaluation.json").write_text(json.dumps([row("wer_de", None)]))
     facts = {"recipe": "recognizer", "seed": 7, "machine": "mine", "parity": {"int8": {"clips": 50, "same": 49}}}
+    facts["settings"] = {"trained_short": True}
     (run / "facts.json").write_text(json.dumps(facts))
     asked = ["packs", "--packs", str(root), "build", "german@1", "--like", "a", "--recognizer", str(run)]
     assert main(asked) == 0
     pack = find_pack(root, "german@1")
     assert (pack.recognizer_folder / "model.bin").read_text() == "new recognizer"
+    assert pack.recognizer.trained_short
     assert (pack.voice_folder / "model.bin").read_text() == "old voice"
     card = read_card(pack)
     assert [(figure["metric"], figure["passed"]) for figure in card["evaluation"]] == [
