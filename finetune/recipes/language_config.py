@@ -70,7 +70,7 @@ class Config:
     run: str
     """Folder of this run."""
     base: str
-    """Hugging Face folder of a Llama- or Qwen-style chat model, or its hub name."""
+    """Hugging Face folder of a Llama- or Qwen-style chat model, its hub name, or the folder of a pack with a Llama."""
     data: tuple[str, ...]
     """Manifests of dialogues. Those of split test are left alone."""
     training: Training

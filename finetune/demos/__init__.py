@@ -1,0 +1,1 @@
+"""Demonstrations: a new language and new speakers, from data to a promoted pack, by the ordinary commands."""
