@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import resource
 import time
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from finetune import checkpoint
 from finetune.loop import Task, Training, evaluate, one_step, prepare
@@ -34,24 +35,40 @@ class Estimate:
         )
 
 
-def estimate(task: Task, training: Training, steps: int = 3) -> Estimate:
-    """Trains a few steps, the first of them not counted, and writes nothing; the model is of no use afterwards."""
+def estimate(task: Task, training: Training) -> Estimate:
+    """Of the loop of one loss; the model is of no use afterwards."""
     accelerator, model, optimizer = prepare(task, training)
     checkpoint.seed_everything(training.seed)
     model.train()
-    began = time.perf_counter()
-    for step in range(steps + 1):
-        if step == 1:
-            began = time.perf_counter()
-        numbers = [step * training.accumulate + i for i in range(training.accumulate)]
+
+    def step(numbers: list[int]) -> None:
         one_step(task, model, optimizer, accelerator, numbers, training.clip_norm)
+
+    return measure(step, lambda: evaluate(task), task.model, [optimizer], training)
+
+
+def measure(
+    step: Callable[[list[int]], object],
+    look_at_dev: Callable[[], object],
+    model: nn.Module,
+    optimizers: Sequence[torch.optim.Optimizer],
+    training: Training,
+    steps: int = 3,
+) -> Estimate:
+    """Takes a few steps, given the numbers of their batches; the first of them is not counted. Writes nothing."""
+    began = time.perf_counter()
+    for i in range(steps + 1):
+        if i == 1:
+            began = time.perf_counter()
+        step([i * training.accumulate + k for k in range(training.accumulate)])
     trained_at = time.perf_counter()
-    evaluate(task)
+    look_at_dev()
     on_dev = time.perf_counter() - trained_at
-    on_cpu = accelerator.device.type == "cpu"
+    on_cpu = next(model.parameters()).device.type == "cpu"
     used = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 if on_cpu else torch.cuda.max_memory_allocated()
-    weights = sum(tensor.nbytes for tensor in checkpoint.weights(task.model).values())
-    moments = sum(t.nbytes for state in optimizer.state.values() for t in state.values() if isinstance(t, Tensor))
+    weights = sum(tensor.nbytes for tensor in checkpoint.weights(model).values())
+    states = (state for optimizer in optimizers for state in optimizer.state.values())
+    moments = sum(t.nbytes for state in states for t in state.values() if isinstance(t, Tensor))
     return Estimate(
         seconds_a_step=(trained_at - began) / steps,
         seconds_on_dev=on_dev,
@@ -59,8 +76,8 @@ def estimate(task: Task, training: Training, steps: int = 3) -> Estimate:
         checkpoint=weights + moments,
         disk=2 * (weights + moments)
         + (training.keep_best + 1) * weights,  # the new one is whole before the old one goes
-        trained=sum(p.numel() for p in task.model.parameters() if p.requires_grad),
-        parameters=sum(p.numel() for p in task.model.parameters()),
+        trained=sum(p.numel() for p in model.parameters() if p.requires_grad),
+        parameters=sum(p.numel() for p in model.parameters()),
     )
 
 
