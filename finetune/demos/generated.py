@@ -61,7 +61,7 @@ def build(folder: Path, jobs: Sequence[Job], language: str, processes: int = 1) 
 
 def speaker(voice: speech.Voice) -> str:
     """Label of a voice."""
-    return str(voice).replace("/", "-")
+    return str(voice).replace("/", "-").replace(" ", "_")
 
 
 def _made(folder: Path, language: str, job: Job) -> Utterance:

@@ -1,0 +1,89 @@
+"""Data of the German demonstration: generated and recorded speech, dialogues, and English to rehearse."""
+
+from __future__ import annotations
+
+import json
+import random
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Final
+
+from finetune.demos.generated import Job, build
+from finetune.demos.german_text import Request, requests, spoken
+from finetune.demos.steps import corpora, parley
+from finetune.starter import speech
+from finetune.starter.domain import user_sentences
+
+TEST_VARIANTS: Final = ("Annie", "Mario", "f2", "m3", "norbert", "sandro", "shelby", "zac")
+SEED: Final = 1
+CONSENT: Final = "volunteer of a public voice data set, CC0"
+
+
+def prepare(folder: Path, clips: int = 6500, english: int = 3000, processes: int = 1) -> None:
+    """Writes FOLDER/generated, kerstin, commands and english, those that are not there yet; checks and audits them."""
+    data = corpora()
+    said = requests(data)
+    german = [*request_jobs(said, clips), *reader_jobs(data)]
+    build(folder / "generated", german, "de", processes)
+    build(folder / "english", list(english_jobs(english)), "en", processes)
+    if not (folder / "kerstin/manifest.jsonl").exists():
+        source = str(data / "voices")
+        out = str(folder / "kerstin")
+        parley("data", "import", "shared", source, "--subset", "de_kerstin", "--out", out, "--consent", CONSENT)
+    if not (folder / "commands/dialogues.jsonl").exists():
+        rows = folder / "commands.jsonl"
+        rows.write_text("".join(dialogue_lines(said)), encoding="utf-8")
+        parley("data", "import", "dialogues", str(rows), "--out", str(folder / "commands"), "--language", "de")
+    for name, apart in (("generated", "both"), ("kerstin", "texts"), ("english", "texts")):
+        parley("data", "audit", str(folder / name / "manifest.jsonl"), "--apart", apart)
+        parley("data", "check", str(folder / name / "manifest.jsonl"), passes=(0, 1))
+
+
+def request_jobs(said: Sequence[Request], clips: int) -> Iterator[Job]:
+    """`clips` of training, each sentence about as often; of dev and test each sentence once, by voices of their own."""
+    for split, variants in voices().items():
+        own = [request for request in said if request.split == split]
+        for i in range(clips if split == "train" else len(own)):
+            rng = random.Random(f"{SEED} {split} {i}")
+            voice = speech.Voice("espeak-ng", rng.choice(variants), "de")
+            yield Job(f"{split}-{i:05d}", own[i % len(own)].said, voice, split)
+
+
+def reader_jobs(data: Path) -> Iterator[Job]:
+    """The sentences that the reader kerstin has in training, by voices of training: words beyond the requests."""
+    with (data / "voices/manifest.jsonl").open(encoding="utf-8") as lines:
+        rows = [json.loads(line) for line in lines]
+    texts = [spoken(row["text"]) for row in rows if row["speaker"] == "kerstin" and row["split"] == "train"]
+    for i, text in enumerate(filter(None, texts)):
+        rng = random.Random(f"{SEED} open {i}")
+        yield Job(f"open-{i:05d}", text, speech.Voice("espeak-ng", rng.choice(voices()["train"]), "de"), "train")
+
+
+def english_jobs(clips: int) -> Iterator[Job]:
+    """The starter's domain, by the voices that it learnt from; for dev and test as its own evaluation has them."""
+    for split, count in (("train", clips), ("dev", 120)):
+        draw = speech.training_voice if split == "train" else speech.development_voice
+        for i, text in enumerate(user_sentences(count, SEED, "train" if split == "train" else "dev")):
+            yield Job(f"{split}-{i:05d}", text, draw(random.Random(f"{SEED} english {split} {i}")), split)
+    for i, text in enumerate(user_sentences(400, SEED, "test")):
+        known = speech.training_voice(random.Random(f"{SEED} english test {i}"))
+        yield Job(f"test-{i:05d}", text, known if i % 2 else speech.TEST_VOICE, "test")
+
+
+def voices() -> dict[str, list[str]]:
+    """Variants of espeak-ng by split: those of dev and test are never trained on."""
+    kept_out = {*speech.ESPEAK_DEV, *TEST_VARIANTS}
+    return {
+        "train": [name for name in speech.espeak_variants() if name not in kept_out],
+        "dev": list(speech.ESPEAK_DEV),
+        "test": list(TEST_VARIANTS),
+    }
+
+
+def dialogue_lines(said: Sequence[Request]) -> Iterator[str]:
+    """Requests that have an answer, as `parley data import dialogues` reads them."""
+    for request in said:
+        if request.answer:
+            row = {"id": request.id, "user": request.said, "assistant": request.answer, "split": request.split}
+            told = {"source": "OHF-Voice/intents", "licence": "CC-BY-4.0", "consent": "written for publication"}
+            yield json.dumps({**row, **told}, ensure_ascii=False) + "\n"

@@ -1,0 +1,62 @@
+"""What the demonstrations share: the service's own command line as steps, and their table of results."""
+
+from __future__ import annotations
+
+import json
+import os
+import shlex
+import subprocess
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from app.config import REPOSITORY
+from finetune.errors import RunError
+from finetune.run import write_whole
+
+ROOT = Path("runs/demos")
+"""Data, runs, packs and results of all demonstrations; relative, so that commands can be copied."""
+
+
+def parley(*arguments: str, passes: Sequence[int] = (0,)) -> None:
+    """Says and runs `parley ...`. Raises RunError where it ends otherwise than `passes` says."""
+    print(f"$ parley {shlex.join(arguments)}", flush=True)
+    done = subprocess.run([sys.executable, "-m", "app", *arguments], check=False, cwd=REPOSITORY)
+    if done.returncode not in passes:
+        raise RunError(f"parley {shlex.join(arguments)}: exit status {done.returncode}, expected {passes}")
+
+
+def corpora() -> Path:
+    """The folder of open corpora. Raises RunError where PARLEY_DATA does not name it."""
+    folder = Path(os.environ.get("PARLEY_DATA") or "PARLEY_DATA is not set")
+    if not (folder / "voices/manifest.jsonl").is_file():
+        raise RunError(f"{folder}: got no voices/manifest.jsonl there; PARLEY_DATA names the folder of recordings")
+    return folder
+
+
+def finetune(recipe: str, config: str, run: Path, *overrides: str) -> None:
+    """Trains, or goes on where an earlier call was interrupted; a finished run is exported again at most."""
+    parley("finetune", recipe, "--config", f"finetune/configs/{config}.yaml", f"run={run}", *overrides, "--resume")
+
+
+def note(name: str, **figures: Any) -> dict[str, Any]:
+    """Adds figures to ROOT/NAME/results.json, and returns all of them."""
+    path = ROOT / name / "results.json"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    known: dict[str, Any] = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
+    known |= figures
+    write_whole(path, json.dumps(known, indent=2, ensure_ascii=False) + "\n")
+    return known
+
+
+def figure(report: Mapping[str, Any], part: str, metric: str) -> Mapping[str, Any] | None:
+    """A row of an evaluation's figures."""
+    rows = (row for row in report["figures"] if (row["part"], row["metric"]) == (part, metric))
+    return next(rows, None)
+
+
+def table(head: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
+    """Markdown."""
+    lines = [head, ["---"] * len(head), *rows]
+    return "\n".join(f"| {' | '.join(map(str, line))} |" for line in lines)
