@@ -46,8 +46,8 @@ def run(args: argparse.Namespace) -> int:
 def audit(rows: Sequence[Utterance], apart: str = "both", sounds: Sequence[str] = ()) -> None:
     """Raises LeakageError with everything that two splits share, DataError for rows without a split.
 
-    `apart` is what must differ: "both", "speakers" or "texts". A recording may never be in two splits: `sounds` are
-    hashes of the rows' samples, where they are known.
+    `apart` is what must differ: "both", "speakers", "texts", or "recordings" alone. A recording may never be in two
+    splits: `sounds` are hashes of the rows' samples, where they are known.
     """
     unsplit = [row.id for row in rows if not row.split]
     if unsplit:
@@ -57,14 +57,17 @@ def audit(rows: Sequence[Utterance], apart: str = "both", sounds: Sequence[str] 
         raise LeakageError("the splits are contaminated:\n  " + "\n  ".join(faults))
 
 
-def leaks(rows: Sequence[Utterance], apart: str, sounds: Sequence[str] = ()) -> list[str]:
-    """A line for each kind of contamination, with how often and examples; rows without a split are passed over."""
+def leaks(rows: Sequence[Utterance], apart: str, sounds: Sequence[str] = (), *, near: bool = True) -> list[str]:
+    """A line for each kind of contamination, with how often and examples; rows without a split are passed over.
+
+    `near`: texts that differ by a letter or two count as the same.
+    """
     faults = []
-    if apart != "texts":
+    if apart in ("both", "speakers"):
         faults += _shared("speaker", ((row.speaker, row) for row in rows))
-    if apart != "speakers":
+    if apart in ("both", "texts"):
         faults += _shared("text", ((text_key(row.text), row) for row in rows))
-        faults += _near(rows)
+        faults += _near(rows) if near else []
     if sounds:
         faults += _shared("recording", (pair for pair in zip(sounds, rows, strict=True) if pair[0]))
     return faults

@@ -5,7 +5,6 @@ Reads from top to bottom: `run` with its steps, then what the steps are made of.
 
 from __future__ import annotations
 
-import hashlib
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -19,17 +18,15 @@ from app.workers.base_hash import base_sha256
 from finetune import checkpoint
 from finetune import dry_run as estimates
 from finetune.data.errors import DataError
-from finetune.data.ledger import NAME as LEDGER
-from finetune.data.ledger import Ledger
-from finetune.data.manifest import read_dialogues
 from finetune.data.rows import Dialogue
-from finetune.data.texts import text_key
+from finetune.data_of_run import dialogues
 from finetune.errors import ConfigError
 from finetune.loop import Task, train
 from finetune.recipes import language_export as export
 from finetune.recipes.language_batches import Batches
 from finetune.recipes.language_config import Config
 from finetune.recipes.language_rows import IGNORED, Encoder, Row, cut, tensors
+from finetune.restore_llama import is_pack, of_pack
 from finetune.run import fingerprint, open_run
 
 __all__ = ["Config", "run"]
@@ -39,16 +36,17 @@ def run(config: Config, *, dry_run: bool = False, resume: bool = False) -> None:
     """Trains and exports, or says what that would take. Raises ConfigError, DataError, FinetuneError."""
     # 1. The base, and adapters on it
     checkpoint.seed_everything(config.training.seed)
-    base = base_folder(config.base)
+    base = base_folder(config.base, Path(config.run))
     model, tokenizer = load(base, config)
     encoder = Encoder(tokenizer, export.end_tokens(model), config.prompt)
 
     # 2. Data: what is learnt, what is rehearsed, and the dev split that decides
-    new, old = (read(names, config.dev_share) for names in (config.data, config.rehearsal.data))
-    batches = Batches(config, encoder, new["train"], old["train"])
-    dev = {"dev_loss": _encoded(encoder, new["dev"], config.row_tokens)}
-    if old["dev"]:
-        dev["old_dev_loss"] = _encoded(encoder, old["dev"], config.row_tokens)
+    new = dialogues(config.data, config.training, config.dev_share)
+    old = dialogues(config.rehearsal.data, config.training, config.dev_share)
+    batches = Batches(config, encoder, new.train, old.train)
+    dev = {"dev_loss": _encoded(encoder, new.dev, config.row_tokens)}
+    if old.dev:
+        dev["old_dev_loss"] = _encoded(encoder, old.dev, config.row_tokens)
     print(batches.summary())
 
     # 3. One step's loss, and what is measured on dev
@@ -60,25 +58,24 @@ def run(config: Config, *, dry_run: bool = False, resume: bool = False) -> None:
         return
 
     # 5. The run folder; the ledger learns whose words are in it
-    files = [*config.data, *config.rehearsal.data, *filter(None, [config.noise.confusions])]
-    data = {name: fingerprint(Path(name)) for name in files} | {"base": base_sha256(base)}
+    confusions = {name: fingerprint(Path(name)) for name in filter(None, [config.noise.confusions])}
+    data = {**new.fingerprints, **old.fingerprints, **confusions, "base": base_sha256(base)}
     opened = open_run(Path(config.run), "language", config, data=data, seed=config.training.seed, resume=resume)
-    if opened.main and not opened.checkpoint.exists():
-        for name in (*config.data, *config.rehearsal.data):
-            ledger = Ledger(Path(name).parent / LEDGER)
-            rows = [row for row in read_dialogues(Path(name)) if split_of(row, config.dev_share) == "train"]
-            ledger.add_run(opened.facts()["fingerprint"], data[name], rows)
+    new.note(opened)
+    old.note(opened)
 
     # 6. Training, from the checkpoint where there is one; leaves the best weights in the model
     train(task, config.training, opened)
 
     # 7. Export, each form proved against the trainer on dialogues of dev
     if opened.main:
-        export.export(opened, model, tokenizer, encoder, new["dev"], base, config.base, config.export)
+        export.export(opened, model, tokenizer, encoder, new.dev, base, config.base, config.export)
 
 
-def base_folder(base: str) -> Path:
-    """The folder of a base; a hub name is fetched where huggingface_hub may. Raises ConfigError."""
+def base_folder(base: str, run: Path) -> Path:
+    """The folder of a base; a hub name is fetched where it may be, a pack's model restored. Raises ConfigError."""
+    if is_pack(Path(base)):
+        return of_pack(Path(base), run / "base")
     if Path(base).is_dir():
         return Path(base)
     from huggingface_hub import snapshot_download
@@ -128,28 +125,6 @@ def load(base: Path, config: Config) -> tuple[nn.Module, Any]:
         model.enable_input_require_grads()
         model.gradient_checkpointing_enable({"use_reentrant": False})
     return model, tokenizer
-
-
-def read(manifests: Sequence[str], dev_share: float = 0.0) -> dict[str, list[Dialogue]]:
-    """Dialogues by split; test is left alone. Raises DataError where a split that is needed has none."""
-    found: dict[str, list[Dialogue]] = {"train": [], "dev": []}
-    for name in manifests:
-        for row in read_dialogues(Path(name)):
-            if (split := split_of(row, dev_share)) in found:
-                found[split].append(row)
-    if manifests and not all(found.values()):
-        empty = next(split for split, rows in found.items() if not rows)
-        raise DataError(f"{', '.join(manifests)}: got no dialogue of split {empty}, expected some")
-    return found
-
-
-def split_of(dialogue: Dialogue, dev_share: float) -> str:
-    """Its own, or by the hash of what the user says in it."""
-    if dialogue.split:
-        return dialogue.split
-    said = "\n".join(text_key(turn.text) for turn in dialogue.turns if turn.role == "user")
-    place = int(hashlib.sha256(said.encode()).hexdigest()[:8], 16) / 16**8
-    return "dev" if place < dev_share else "train"
 
 
 def loss(model: nn.Module, batch: Mapping[str, Tensor]) -> tuple[Tensor, float]:

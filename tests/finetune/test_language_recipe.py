@@ -23,8 +23,8 @@ from finetune import checkpoint, config
 from finetune.command import main
 from finetune.data.errors import DataError
 from finetune.data.ledger import Ledger
-from finetune.data.manifest import write_manifest
 from finetune.data.rows import Turn
+from finetune.data_of_run import dialogues
 from finetune.errors import ConfigError, ParityError
 from finetune.recipes import language, language_export
 from finetune.recipes.language_noise import write_confusions
@@ -109,7 +109,7 @@ def test_what_is_exported_answers_as_the_trainer(place: Place, learnt: Path) -> 
     with pytest.raises(PackError, match="was trained on base"):
         check_adapter(learnt / "export/adapter", "0" * 64)
     made = Encoder(tokenizer(place), [1], "You are Parley, a friendly voice assistant.")
-    asked = [*(dialogue(str(i), *pair, "dev") for i, pair in enumerate(SAID.items())), call("call", "dev")]
+    asked = [*(dialogue(str(i), *pair, "train") for i, pair in enumerate(SAID.items())), call("call", "train")]
     asked[-1] = dataclasses.replace(asked[-1], turns=asked[-1].turns[:2])  # up to the call
     prompts = language_export.prompts_of(made, asked, 6)
     answers = language_export.served(learnt / "export", prompts, 32)
@@ -239,7 +239,7 @@ def test_noise_and_rehearsal_change_what_is_learnt_by_number_alone(place: Place,
         "n", f"noise.confusions={tmp_path / 'c.tsv'}", "noise.share=1", "noise.word_rate=1", "rows=3",
         f"rehearsal.data=[{place.data}]", "rehearsal.share=0.5",
     )  # fmt: skip
-    data = language.read(noisy.data)["train"]
+    data = dialogues(noisy.data, noisy.training).train
     made = [language.Batches(noisy, Encoder(tokenizer(place), [1]), data, data) for _ in range(2)]
     assert made[0].summary().startswith("6 rows, 6 to rehearse")
     batches = [made[0].batch(number)["input_ids"] for number in range(8)]
@@ -260,19 +260,9 @@ def test_what_cannot_be_trained_or_served_is_refused(
     with pytest.raises(ConfigError, match=r"no module query, expected some of .*q_proj"):
         language.load(place.base, place.config("x", "lora.target_modules=[query]"))
     with pytest.raises(ConfigError, match="expected a folder or the name of a model"):
-        language.base_folder("no such/model at all")
+        language.base_folder("no such/model at all", Path("unused"))
     with pytest.raises(ConfigError, match=r"rehearsal\.share: got 1\.0"):
         place.config("x", "rehearsal.share=1.0")
-    lines = place.data.read_text().splitlines()
-    (tmp_path / "d.jsonl").write_text("\n".join(line for line in lines if '"dev"' not in line))
-    with pytest.raises(DataError, match="got no dialogue of split dev"):
-        language.read([str(tmp_path / "d.jsonl")])
-    unsplit = [dialogue(f"{i}", f"frage {i % 40}", "ja", "") for i in range(80)]
-    write_manifest(tmp_path / "u.jsonl", unsplit)
-    shared = language.read([str(tmp_path / "u.jsonl")], 0.3)
-    asked = {split: {one.turns[2].text for one in rows} for split, rows in shared.items()}
-    assert not asked["train"] & asked["dev"]
-    assert 4 < len(asked["dev"]) < 20
     silent = dataclasses.replace(dialogue("a", "x", "y", "train"), turns=(Turn("user", "hallo"),))
     with pytest.raises(DataError, match="got no row with a reply"):
         language.Batches(place.config("x"), Encoder(tokenizer(place), [1]), [silent], [])

@@ -36,11 +36,14 @@ SAID = {
     "wie spät ist es": "es ist drei uhr", "guten morgen": "guten morgen anna", "wie heißt du": "ich bin parley",
     "danke schön": "gern geschehen", "was ist das": "das ist ein haus",
 }  # fmt: skip
+THANKS = (Turn("user", "danke"),)
+"""Ends the dialogues of dev, which would be those of train otherwise; nobody answers it."""
 
 
 def dialogue(name: str, said: str, answer: str, split: str) -> Dialogue:
     """A request and its answer, after a first exchange that is the same in all."""
     turns = (Turn("user", "hallo"), Turn("assistant", "ja bitte"), Turn("user", said), Turn("assistant", answer))
+    turns += THANKS if split == "dev" else ()
     return Dialogue(name, "de", turns, "made for a test", "CC0-1.0", "training", split)
 
 
@@ -51,11 +54,12 @@ def call(name: str, split: str) -> Dialogue:
         Turn("user", "mach das licht an"), Turn("assistant", "", tool_calls=calls),
         Turn("tool", "ok", tool_call_id="1"), Turn("assistant", "das licht ist an"),
     )  # fmt: skip
+    turns += THANKS if split == "dev" else ()
     return Dialogue(name, "de", turns, "made for a test", "CC0-1.0", "training", split, tools=(LIGHT,))
 
 
 def dialogues() -> list[Dialogue]:
-    """Six to learn, and the same ones as dev: what is tested is whether they were learnt."""
+    """Six to learn, and the same exchanges as dev: what is tested is whether they were learnt."""
     return [
         made
         for split in ("train", "dev")
@@ -85,7 +89,8 @@ def write_base(folder: Path) -> Path:
         initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
         show_progress=False,
     )
-    texts = [turn.text for one in dialogues() for turn in one.turns] + ["user assistant system tool", json.dumps(LIGHT)]
+    learnt = [one for one in dialogues() if one.split == "train"] * 2
+    texts = [turn.text for one in learnt for turn in one.turns] + ["user assistant system tool", json.dumps(LIGHT)]
     tokenizer.train_from_iterator(texts, trainer)
     tokenizer.add_tokens(
         [AddedToken(text, special=False, normalized=False) for text in ("<tool_call>", "</tool_call>")]
