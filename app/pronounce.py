@@ -1,6 +1,7 @@
 """Words to phones: a lexicon, what derives from its entries, and letter rules for the rest. Knows no audio or engine.
 
-Phones are the 39 of the CMU dictionary, without stress, lower case. Every word gets at least one phone.
+Phones of English are the 39 of the CMU dictionary, without stress, lower case; every word gets at least one. In another
+language only `listed` and `by_letters` hold.
 """
 
 from __future__ import annotations
@@ -49,9 +50,9 @@ class Pronouncer:
             return ("ah",)
         return self._word(word)
 
-    def knows(self, word: str) -> bool:
-        """Whether the lexicon itself has the word."""
-        return word in self._lexicon
+    def listed(self, word: str) -> Phones:
+        """The lexicon's own entry, or empty."""
+        return tuple(self._lexicon.get(word, "").split())
 
     def _word(self, word: str) -> Phones:
         if len(word) == 1 and word in _LETTERS:

@@ -10,8 +10,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from app.pronounce import PAUSE, PHONES, Pronouncer, phone_places
-from app.spoken import Pause, SpokenWord, spoken_words
+from app.front_end import FrontEnd
+from app.pronounce import PAUSE, phone_places
+from app.spoken import Pause, SpokenWord
 
 LONG_ENOUGH = 40  # phones: a phrase this long ends at its next comma
 TOO_LONG = 110  # phones: about 8 seconds, the longest that training saw; cut between words
@@ -31,13 +32,16 @@ class Phrase:
     pause_after: Pause
 
 
-def phrases(text: str, pronouncer: Pronouncer) -> list[Phrase]:
+def phrases(text: str, front: FrontEnd) -> list[Phrase]:
     """The phrases of a text, in order; none where nothing can be said."""
-    words = spoken_words(text)
-    said = [
-        pronouncer.phones(word.word, words[index + 1].word if index + 1 < len(words) else "")
+    words = front.words(text)
+    read = [
+        front.phones(word.word, words[index + 1].word if index + 1 < len(words) else "")
         for index, word in enumerate(words)
     ]
+    words = [word for word, own in zip(words, read, strict=True) if own]
+    said = [own for own in read if own]
+    numbers = {symbol: number for number, symbol in enumerate(front.symbols, start=1)}
     found: list[Phrase] = []
     begin, count = 0, 0
     for index, word in enumerate(words):
@@ -45,12 +49,12 @@ def phrases(text: str, pronouncer: Pronouncer) -> list[Phrase]:
         last = index + 1 == len(words)
         cut = word.pause_after == "sentence" or (word.pause_after == "comma" and count >= LONG_ENOUGH)
         if last or cut or count + len(said[index + 1]) > TOO_LONG:
-            found.append(_phrase(words[begin : index + 1], said[begin : index + 1]))
+            found.append(_phrase(words[begin : index + 1], said[begin : index + 1], numbers))
             begin, count = index + 1, 0
     return found
 
 
-def _phrase(words: list[SpokenWord], said: list[tuple[str, ...]]) -> Phrase:
+def _phrase(words: list[SpokenWord], said: list[tuple[str, ...]], numbers: dict[str, int]) -> Phrase:
     phones, places, finished = [PAUSE], [0], [UNFINISHED]
     for index, (word, own) in enumerate(zip(words, said, strict=True)):
         phones += own
@@ -63,5 +67,9 @@ def _phrase(words: list[SpokenWord], said: list[tuple[str, ...]]) -> Phrase:
             places.append(0)
             finished.append(UNFINISHED)
     phones.append(PAUSE)
-    numbers = np.array([PHONES.index(phone) + 1 for phone in phones])
-    return Phrase(numbers, np.array([*places, 0]), (*finished, UNFINISHED), words[-1].pause_after)
+    return Phrase(
+        np.array([numbers[phone] for phone in phones]),
+        np.array([*places, 0]),
+        (*finished, UNFINISHED),
+        words[-1].pause_after,
+    )

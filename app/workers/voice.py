@@ -21,7 +21,8 @@ from numpy.typing import NDArray
 from app import metrics
 from app.audio import Waveform, seconds_of, to_pcm16
 from app.errors import BadRequest, PackError, UnknownModel, WorkerBusy, WorkerError
-from app.pronounce import PHONES, read_pronouncer
+from app.front_end import read_front_end
+from app.pronounce import PHONES
 from app.workers.base import Health, SpeechChunk
 from app.workers.due import DueQueue
 from app.workers.frames import frame_positions
@@ -57,7 +58,8 @@ class OnnxVoice:
         self._model = model or path.name
         self._max_replies = max_replies
         self._replies = 0
-        self._pronouncer = read_pronouncer(path)
+        self._voices = len(facts["names"])
+        self._front = read_front_end(path, facts)
         self._encoder, self._decoder = _session(path / "encoder.onnx"), _session(path / "decoder.onnx")
         self._pieces_due: DueQueue[SpeechChunk | None] = DueQueue(max(1, threads), "voice")
         self._warm_up()
@@ -81,7 +83,7 @@ class OnnxVoice:
         metrics.QUEUE_DEPTH.labels("synthesizer").observe(self._replies)
         self._replies += 1
         try:
-            pieces = self._pieces(text, speed)
+            pieces = self._pieces(text, speed, self._speaker(voice))
             # A first piece is due now, since its listener waits; a later one when those before it will have been heard.
             due = time.monotonic()
             # One piece a step: nothing runs ahead of the listener, so closing this iterator ends the work.
@@ -104,14 +106,19 @@ class OnnxVoice:
     def _next(self, pieces: Iterator[SpeechChunk], due: float) -> asyncio.Future[SpeechChunk | None]:
         return asyncio.wrap_future(self._pieces_due.submit(due, partial(next, pieces, None)))
 
-    def _pieces(self, text: str, speed: float) -> Iterator[SpeechChunk]:
-        vocoder = Vocoder(seed=zlib.crc32(text.encode()))
-        spoken = list(phrases(text, self._pronouncer))
+    def _speaker(self, voice: str) -> int:
+        """Number of a voice by its name; of one that is only another name, the default's."""
+        place = self._names.index(voice) if voice in self._names else 0
+        return min(place, self._voices - 1)
+
+    def _pieces(self, text: str, speed: float, speaker: int = 0) -> Iterator[SpeechChunk]:
+        vocoder = Vocoder(seed=seed_of(text))
+        spoken = list(phrases(text, self._front))
         pending: list[tuple[int, int]] = []  # (character, sample of the whole text) not yet in a chunk
         frames = sent = character = 0
         size = FIRST_FRAMES
         for index, phrase in enumerate(spoken):
-            states, durations = self._encode(phrase, speed)
+            states, durations = self._encode(phrase, speed, speaker)
             ends = (frames + np.cumsum(durations)) * HOP
             pending += [(c, int(e)) for c, e in zip(phrase.finished, ends, strict=True) if c != UNFINISHED]
             last_phrase = index + 1 == len(spoken)
@@ -125,18 +132,17 @@ class OnnxVoice:
                 marks = tuple((c, sample - sent) for c, sample in pending if sample <= until)
                 pending = pending[len(marks) :]
                 span = (character, len(text) if last else marks[-1][0] if marks else character)
-                yield SpeechChunk(to_pcm16(_limited(samples * self._gain)), self._sample_rate, span, marks)
+                yield SpeechChunk(to_pcm16(limited(samples * self._gain)), self._sample_rate, span, marks)
                 sent, character = until, span[1]
             frames += int(durations.sum())
 
-    def _encode(self, phrase: Phrase, speed: float) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
+    def _encode(self, phrase: Phrase, speed: float, speaker: int = 0) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
         """States [1, P, D] and frames [P] of a phrase, its outer pauses set."""
-        states, lengths = _run(self._encoder, {"phones": phrase.phones[None], "places": phrase.places[None]})
-        frames = lengths[0].astype(np.float64)
-        frames[0], frames[-1] = LEAD_FRAMES, PAUSE_FRAMES[phrase.pause_after]
-        # Rounding the ends, not the lengths, keeps the tempo at high speed, where a phone is a fraction of a frame.
-        ends = np.round(np.cumsum(frames / speed))
-        return states, np.maximum(1, np.diff(ends, prepend=0)).astype(np.int64)
+        inputs: dict[str, NDArray[Any]] = {"phones": phrase.phones[None], "places": phrase.places[None]}
+        if self._voices > 1:
+            inputs["speaker"] = np.array([speaker])
+        states, lengths = _run(self._encoder, inputs)
+        return states, whole_frames(lengths[0], phrase, speed)
 
     def _decode(
         self, states: NDArray[np.float32], durations: NDArray[np.int64], begin: int, end: int
@@ -157,6 +163,20 @@ class OnnxVoice:
             pass
 
 
+def whole_frames(lengths: NDArray[Any], phrase: Phrase, speed: float = 1.0) -> NDArray[np.int64]:
+    """Frames [P] of each phone of a phrase from its predicted ones [P]; the outer pauses are ours."""
+    frames = lengths.astype(np.float64)
+    frames[0], frames[-1] = LEAD_FRAMES, PAUSE_FRAMES[phrase.pause_after]
+    # Rounding the ends, not the lengths, keeps the tempo at high speed, where a phone is a fraction of a frame.
+    ends = np.round(np.cumsum(frames / speed))
+    return np.maximum(1, np.diff(ends, prepend=0)).astype(np.int64)
+
+
+def seed_of(text: str) -> int:
+    """Of a text's noise: the same text always sounds the same."""
+    return zlib.crc32(text.encode())
+
+
 def _stretches(count: int, first: int) -> Iterator[tuple[int, int]]:
     """Frames [begin, end) of a phrase, twice as many each time; a short rest joins the piece before it."""
     begin, size = 0, first
@@ -166,7 +186,7 @@ def _stretches(count: int, first: int) -> Iterator[tuple[int, int]]:
         begin, size = end, min(MOST_FRAMES, 2 * size)
 
 
-def _limited(samples: Waveform) -> Waveform:
+def limited(samples: Waveform) -> Waveform:
     """Bends what lies above LOUD so that it never reaches full scale; leaves the rest as it is."""
     over = np.abs(samples) - LOUD
     room = 1.0 - LOUD
@@ -202,10 +222,12 @@ def _facts(path: Path) -> dict[str, Any]:
         facts: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise PackError(f"{file} cannot be read: {error}") from error
-    expected = {"format": 1, "sample_rate": RATE, "hop": HOP, "phones": list(PHONES)}
+    english = facts.get("format") == 1
+    expected = {"sample_rate": RATE, "hop": HOP, **({"phones": list(PHONES)} if english else {"format": 2})}
     for key, value in expected.items():
         if facts.get(key) != value:
             raise PackError(f"{file}: {key} is {facts.get(key)!r}, expected {value!r}")
-    if missing := {"names", "reach_frames", "gain"} - set(facts):
+    needed = {"names", "reach_frames", "gain", *(() if english else ("language", "symbols", "phones", "said"))}
+    if missing := needed - set(facts):
         raise PackError(f"{file} lacks {sorted(missing)}")
     return facts

@@ -19,8 +19,8 @@ import numpy as np
 import torch
 from torch import nn
 
-from app.pronounce import LEXICON, RULES, Pronouncer, read_pronouncer
-from app.spoken import spoken_words
+from app.front_end import FrontEnd, english
+from app.pronounce import LEXICON, RULES, read_pronouncer
 from finetune.starter import pronunciation
 from finetune.starter.domain import user_sentences
 from finetune.starter.voice_acoustic import Acoustic, Item, acoustic_losses, item
@@ -58,7 +58,7 @@ def make(run: Path, voice: Path, data: Path | None, plan: Plan) -> None:
 
     # 3. Which frames each phone takes.
     if not (run / "alignment.json").exists():
-        align_corpus(run, read_pronouncer(voice))
+        align_corpus(run, english(read_pronouncer(voice)))
 
     # 4. Mel and pitch to samples.
     scale = _scale(run)
@@ -86,7 +86,7 @@ def export_latest(run: Path, voice: Path, sharpening: Sharpening) -> None:
     _restore(acoustic, run / "acoustic.pt")
     _restore(vocoder, run / "vocoder.pt")
     name = HUMAN.removeprefix("en_") if next(load(run / "features")).recording.audio else "slt"
-    export(acoustic, vocoder, _scale(run), voice, name=name, sharpening=sharpening)
+    export(acoustic, vocoder, _scale(run), voice, names=[name], sharpening=sharpening)
 
 
 def items_of(run: Path, scale: Scale, split: str) -> list[Item]:
@@ -106,10 +106,10 @@ def _recordings(data: Path | None) -> list[Recording]:
     return generated_recordings(user_sentences(GENERATED_SENTENCES, 5, "train"))
 
 
-def align_corpus(run: Path, pronouncer: Pronouncer) -> None:
+def align_corpus(run: Path, front: FrontEnd) -> None:
     """Writes alignment.json: id -> words and segments of every clip."""
     clips = list(load(run / "features"))
-    words = [pronounced(clip.recording.text, pronouncer) for clip in clips]
+    words = [pronounced(clip.recording.text, front) for clip in clips]
     segments = align([clip.mel.astype(np.float32) for clip in clips], words)
     rows: dict[str, dict[str, Words | Segments]] = {
         clip.recording.id: {"words": own, "segments": found}
@@ -120,10 +120,11 @@ def align_corpus(run: Path, pronouncer: Pronouncer) -> None:
     os.replace(partial, run / "alignment.json")
 
 
-def pronounced(text: str, pronouncer: Pronouncer) -> Words:
-    """The phones of each word of a text."""
-    words = [spoken.word for spoken in spoken_words(text)]
-    return [list(pronouncer.phones(word, after)) for word, after in zip(words, [*words[1:], ""], strict=True)]
+def pronounced(text: str, front: FrontEnd) -> Words:
+    """The phones or letters of each word of a text."""
+    words = [spoken.word for spoken in front.words(text)]
+    read = [list(front.phones(word, after)) for word, after in zip(words, [*words[1:], ""], strict=True)]
+    return [word for word in read if word]
 
 
 def _scale(run: Path) -> Scale:

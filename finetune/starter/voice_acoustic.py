@@ -6,8 +6,8 @@ Legend: B batch, P phones, T frames, D width.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import torch
@@ -32,9 +32,20 @@ WEIGHTS = {"mel": 1.0, "duration": 0.5, "pitch": 0.3, "voicing": 0.3}
 class Acoustic(nn.Module):
     """`encode` once a phrase, `decode` for any stretch of its frames."""
 
-    def __init__(self, width: int = 192, encoder: int = 4, tone: int = 2, decoder: int = 5) -> None:
+    def __init__(
+        self,
+        width: int = 192,
+        encoder: int = 4,
+        tone: int = 2,
+        decoder: int = 5,
+        *,
+        symbols: int = len(PHONES),
+        speakers: int = 1,
+    ) -> None:
+        """`symbols`: phones or letters, PAUSE among them."""
         super().__init__()
-        self.phone = nn.Embedding(len(PHONES) + 1, width)  # 0 is padding
+        self.phone = nn.Embedding(symbols + 1, width)  # 0 is padding
+        self.speaker = nn.Embedding(speakers, width) if speakers > 1 else None
         self.place = nn.Embedding(4, width)
         self.encoder = nn.ModuleList(Block(width, 7) for _ in range(encoder))
         self.duration_block = Block(width, 7)
@@ -46,10 +57,26 @@ class Acoustic(nn.Module):
         self.decoder = nn.ModuleList(Block(width, 9, 2) for _ in range(decoder))
         self.mel = nn.Sequential(nn.LayerNorm(width), nn.Linear(width, MELS))
 
-    def encode(self, phones: Tensor, places: Tensor) -> tuple[Tensor, Tensor]:
-        """Phone numbers and places [B, P] -> states [B, P, D], logarithm of frames [B, P]."""
+    def forward(
+        self,
+        phones: Tensor,
+        places: Tensor,
+        speaker: Tensor,
+        owner: Tensor,
+        position: Tensor,
+        mask: Tensor,
+        tone: Tensor,
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """`encode` and `decode` as in training -> logarithm of frames, mel, tone."""
+        states, steps = self.encode(phones, places, speaker)
+        return steps, *self.decode(states, owner, position, mask, tone)
+
+    def encode(self, phones: Tensor, places: Tensor, speaker: Tensor) -> tuple[Tensor, Tensor]:
+        """Phone numbers and places [B, P], speakers [B] -> states [B, P, D], logarithm of frames [B, P]."""
         mask = (phones > 0).float().unsqueeze(-1)
         x = self.phone(phones) + self.place(places)
+        if self.speaker is not None:
+            x = x + self.speaker(speaker).unsqueeze(1)
         for block in self.encoder:
             x = block(x, mask)
         # Durations are learnt mostly by their own block: their gradient is noisy and would roughen the states.
@@ -91,9 +118,12 @@ class Item:
     frames: NDArray[np.int64]  # [P]
     mel: Floats  # [T, MELS] normalised
     tone: Floats  # [T, 2]
+    speaker: int = 0
 
 
-def item(clip: Clip, words: Words, segments: Segments, scale: Scale) -> Item:
+def item(
+    clip: Clip, words: Words, segments: Segments, scale: Scale, symbols: Sequence[str] = PHONES, speaker: int = 0
+) -> Item:
     """Tokens and frames of one clip: short pauses are given to their neighbours, long edges are cut off."""
     begin = max(0, segments[0][1] - LONGEST_EDGE) if segments[0][0] == PAUSE else 0
     end = len(clip.mel) - (max(0, segments[-1][1] - LONGEST_EDGE) if segments[-1][0] == PAUSE else 0)
@@ -107,13 +137,15 @@ def item(clip: Clip, words: Words, segments: Segments, scale: Scale) -> Item:
             lengths[index + 1 if names[index + 1] in CLOSED else index - 1] += lengths[index]
             lengths[index] = 0
     kept = [(phone, frames) for phone, frames in zip(names, lengths, strict=True) if frames]
+    numbers = {symbol: number for number, symbol in enumerate(symbols, start=1)}
     places = iter([place for word in words for place in phone_places(len(word))])
     return Item(
-        np.array([PHONES.index(phone) + 1 for phone, _ in kept]),
+        np.array([numbers[phone] for phone, _ in kept]),
         np.array([0 if phone == PAUSE else next(places) for phone, _ in kept]),
         np.array([frames for _, frames in kept]),
         scale.mel(clip.mel[begin:end]),
         scale.tone(clip.pitch[begin:end]),
+        speaker,
     )
 
 
@@ -127,18 +159,17 @@ def acoustic_losses(network: Acoustic, items: list[Item], *, batch: int = 12) ->
         if epoch not in cache:
             cache.clear()
             cache[epoch] = _batches(items, batch, np.random.default_rng([23, epoch]))
-        parts = batch_losses(network, [items[n] for n in cache[epoch][number]])
+        parts = batch_losses(network, collate([items[n] for n in cache[epoch][number]]))
         return {key: WEIGHTS[key] * value for key, value in parts.items()}
 
     return losses
 
 
-def batch_losses(network: Acoustic, items: list[Item]) -> dict[str, Tensor]:
-    """Unweighted losses: mel and pitch L1 in deviations, log duration squared error, voicing cross-entropy."""
-    columns = [torch.from_numpy(column) for column in collate(items)]
-    phones, places, frames, owner, position, mel, tone, mask = columns
-    states, steps = network.encode(phones, places)
-    made, predicted = network.decode(states, owner, position, mask, tone)
+def batch_losses(network: nn.Module, columns: Sequence[Tensor]) -> dict[str, Tensor]:
+    """Unweighted losses of what `collate` made: mel and pitch L1 in deviations, log duration squared error, voicing
+    cross-entropy."""
+    phones, places, speaker, frames, owner, position, mel, tone, mask = columns
+    steps, made, predicted = network(phones, places, speaker, owner, position, mask, tone)
     spoken, voiced = (phones > 0).float(), tone[..., 1]
     entropy = F.binary_cross_entropy_with_logits(predicted[..., 1], voiced, reduction="none")
     return {
@@ -149,8 +180,9 @@ def batch_losses(network: Acoustic, items: list[Item]) -> dict[str, Tensor]:
     }
 
 
-def collate(items: list[Item]) -> list[NDArray[Any]]:
-    """phones, places, frames [B, P]; owner [B, T], position [B, T, 4], mel, tone [B, T, ...], mask [B, T]."""
+def collate(items: Sequence[Item]) -> list[Tensor]:
+    """phones, places [B, P], speaker [B], frames [B, P]; owner [B, T], position [B, T, 4], mel, tone [B, T, ...],
+    mask [B, T]."""
     count, longest = max(len(i.phones) for i in items), max(len(i.mel) for i in items)
     size = len(items)
     phones, places = np.zeros((size, count), np.int64), np.zeros((size, count), np.int64)
@@ -162,7 +194,8 @@ def collate(items: list[Item]) -> list[NDArray[Any]]:
         frames[row, : len(one.phones)] = one.frames
         owner[row, : len(one.mel)], position[row, : len(one.mel)] = frame_positions(one.frames)
         mel[row, : len(one.mel)], tone[row, : len(one.mel)], mask[row, : len(one.mel)] = one.mel, one.tone, 1
-    return [phones, places, frames, owner, position, mel, tone, mask]
+    speaker = np.array([one.speaker for one in items], np.int64)
+    return [torch.from_numpy(c) for c in (phones, places, speaker, frames, owner, position, mel, tone, mask)]
 
 
 def _batches(items: list[Item], batch: int, draw: np.random.Generator) -> list[list[int]]:

@@ -21,6 +21,7 @@ from tqdm import tqdm
 
 from app.audio import Waveform, resample
 from app.workers.vocoder import HOP, RATE
+from finetune.data.recording import decode
 from finetune.starter.voice_features import Floats, levelled, log_mel, pitch
 
 HUMAN = "en_kathleen"
@@ -38,6 +39,10 @@ class Recording:
     """train, dev or test."""
     audio: str
     """Path of the recording; empty: flite speaks the text."""
+    speaker: str = ""
+    start_s: float = 0.0
+    end_s: float | None = None
+    """Seconds of the file, where the clip is a part of it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +83,8 @@ def read(recording: Recording) -> Waveform:
     import soundfile
 
     if recording.audio:
-        waveform, rate = soundfile.read(recording.audio, dtype="float32")
+        part = decode(Path(recording.audio).read_bytes(), recording.start_s, recording.end_s)
+        waveform, rate = part.waveform, part.rate
     else:
         with tempfile.NamedTemporaryFile(suffix=".wav") as spoken:
             command = ["flite", "-voice", GENERATED, "-t", recording.text, "-o", spoken.name]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import warnings
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -38,8 +39,8 @@ class _Encoder(nn.Module):
         super().__init__()
         self.acoustic = acoustic
 
-    def forward(self, phones: Tensor, places: Tensor) -> tuple[Tensor, Tensor]:
-        states, steps = self.acoustic.encode(phones, places)
+    def forward(self, phones: Tensor, places: Tensor, speaker: Tensor) -> tuple[Tensor, Tensor]:
+        states, steps = self.acoustic.encode(phones, places, speaker)
         return states, steps.exp()
 
 
@@ -58,29 +59,40 @@ class _Decoder(nn.Module):
 
 
 def export(
-    acoustic: Acoustic, vocoder: FilterNetwork, scale: Scale, folder: Path, *, name: str, sharpening: Sharpening
+    acoustic: Acoustic,
+    vocoder: FilterNetwork,
+    scale: Scale,
+    folder: Path,
+    *,
+    names: Sequence[str],
+    sharpening: Sharpening,
+    front: Mapping[str, Any] | None = None,
 ) -> None:
-    """Writes encoder.onnx, decoder.onnx (weights in 16 bit) and voice.json below `folder`."""
+    """Writes encoder.onnx, decoder.onnx (weights in 16 bit) and voice.json below `folder`.
+
+    `names`: of the voices, one a speaker. `front`: `front_end.facts_of` a voice that is not English.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     acoustic.eval()
     vocoder.eval()
     phones, places = torch.ones(1, 5, dtype=torch.long), torch.zeros(1, 5, dtype=torch.long)
     owner, position = (torch.from_numpy(part)[None] for part in frame_positions(np.array([3, 4, 2, 5, 6])))
-    states, _ = acoustic.encode(phones, places)
+    speaker = torch.zeros(1, dtype=torch.long)
+    states, _ = acoustic.encode(phones, places, speaker)
     decoder = _Decoder(acoustic, vocoder, scale, sharpening)
-    _write(folder / "encoder.onnx", _Encoder(acoustic), {"phones": phones, "places": places}, ["states", "frames"], "P")
+    encoded = {"phones": phones, "places": places, "speaker": speaker}
+    _write(folder / "encoder.onnx", _Encoder(acoustic), encoded, ["states", "frames"], "P")
     inputs = {"states": states.detach(), "owner": owner, "position": position}
     _write(folder / "decoder.onnx", decoder, inputs, ["hertz", "harmonic", "noise"], "T")
     facts = {
-        "format": 1,
-        "names": [name],
+        **({"format": 1, "phones": list(PHONES)} if front is None else {"format": 2, **front}),
+        "names": list(names),
         "sample_rate": RATE,
         "hop": HOP,
-        "phones": list(PHONES),
         "reach_frames": reach(acoustic, vocoder),
         "gain": GAIN,
     }
-    (folder / "voice.json").write_text(json.dumps(facts, indent=1) + "\n", encoding="utf-8")
+    (folder / "voice.json").write_text(json.dumps(facts, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
 
 
 def reach(acoustic: Acoustic, vocoder: FilterNetwork) -> int:
@@ -90,7 +102,7 @@ def reach(acoustic: Acoustic, vocoder: FilterNetwork) -> int:
 
 
 def _write(path: Path, network: nn.Module, inputs: dict[str, Tensor], outputs: list[str], axis: str) -> None:
-    axes = {name: {1: "P" if name == "states" else axis} for name in [*inputs, *outputs]}
+    axes = {name: {1: "P" if name == "states" else axis} for name in [*inputs, *outputs] if name != "speaker"}
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # the exporter without dynamo announces its own retirement
         torch.onnx.export(

@@ -5,7 +5,7 @@ Knows no text and no acoustic model. Legend: B batch, T frames, N = T * HOP samp
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -73,7 +73,7 @@ def filtered(pulses: Tensor, noise: Tensor, harmonic: Tensor, breath: Tensor) ->
 
     Output sample n is the recording's sample n - HOP // 2, since frame t sounds from the middle of the frame before.
     """
-    window = torch.hann_window(WINDOW)
+    window = torch.hann_window(WINDOW, device=pulses.device)
 
     def spectra(source: Tensor) -> Tensor:
         framed: Tensor = torch.fft.rfft(source.unfold(1, WINDOW, HOP) * window, FFT)  # [B, T, FFT // 2 + 1]
@@ -90,9 +90,9 @@ def filtered(pulses: Tensor, noise: Tensor, harmonic: Tensor, breath: Tensor) ->
 
 def spectral_loss(made: Tensor, recorded: Tensor) -> Tensor:
     """Multi-resolution STFT loss of [B, N] waveforms (Yamamoto et al. 2020): log magnitude and convergence."""
-    loss = torch.zeros(())
+    loss = torch.zeros((), device=made.device)
     for size in SPECTRA:
-        window = torch.hann_window(size)
+        window = torch.hann_window(size, device=made.device)
         a = torch.stft(made, size, size // 4, window=window, return_complex=True).abs().clamp(min=1e-3)
         b = torch.stft(recorded, size, size // 4, window=window, return_complex=True).abs().clamp(min=1e-3)
         loss = loss + (a.log() - b.log()).abs().mean() + (a - b).norm() / b.norm().clamp(min=1e-2)
@@ -150,10 +150,21 @@ def vocoder_losses(
     network: FilterNetwork, recordings: list[Voiced], scale: Scale, *, batch: int = 12, frames: int = 64, seed: int = 17
 ) -> LossOf:
     """Random stretches of recordings, made again from mel and pitch."""
-    long_enough = [recording for recording in recordings if len(recording.mel) > frames + 1]
+    drawn = stretches(recordings, scale, batch=batch, frames=frames, seed=seed)
+    return lambda step: {"spectral": vocoder_loss(network, drawn(step))}
 
-    def losses(step: int) -> dict[str, Tensor]:
-        draw = np.random.default_rng([seed, step])
+
+def stretches(
+    recordings: Sequence[Voiced], scale: Scale, *, batch: int, frames: int = 64, seed: int = 17
+) -> Callable[[int], tuple[Tensor, ...]]:
+    """Number to the batch of it, always the same: mel [B, T, MELS], tone [B, T, 2], pulses, noise [B, N + HOP],
+    recorded [B, N]. Raises ValueError where no recording is long enough."""
+    long_enough = [recording for recording in recordings if len(recording.mel) > frames + 1]
+    if not long_enough:
+        raise ValueError(f"got no recording of more than {frames + 1} frames, expected one at least")
+
+    def batch_of(number: int) -> tuple[Tensor, ...]:
+        draw = np.random.default_rng([seed, number])
         rows = []
         for _ in range(batch):
             recording = long_enough[int(draw.integers(len(long_enough)))]
@@ -162,11 +173,15 @@ def vocoder_losses(
             pulses, noise = Excitation(int(draw.integers(1 << 30)), float(draw.random())).next(hertz)
             samples = recording.pcm[start * HOP : (start + frames) * HOP].astype(np.float32) / np.float32(32767)
             rows.append((recording.mel[start : start + frames], scale.tone(hertz[:frames]), pulses, noise, samples))
-        mel, tone, pulses_, noise_, samples_ = (torch.from_numpy(np.stack(c)) for c in zip(*rows, strict=True))
-        made = filtered(pulses_, noise_, *network(mel, tone))
-        return {"spectral": spectral_loss(*aligned(made, samples_))}
+        return tuple(torch.from_numpy(np.stack(column)) for column in zip(*rows, strict=True))
 
-    return losses
+    return batch_of
+
+
+def vocoder_loss(network: nn.Module, batch: Sequence[Tensor]) -> Tensor:
+    """Mean spectral loss of what `stretches` drew."""
+    mel, tone, pulses, noise, recorded = batch
+    return spectral_loss(*aligned(filtered(pulses, noise, *network(mel, tone)), recorded))
 
 
 def aligned(made: Tensor, recorded: Tensor) -> tuple[Tensor, Tensor]:

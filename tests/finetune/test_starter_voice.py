@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 import torch
 
+from app.front_end import english
 from app.pronounce import PAUSE, Pronouncer
 from app.workers.vocoder import HOP, RATE, Excitation, Vocoder
 from finetune.measure import wer
@@ -142,7 +143,7 @@ def test_few_steps_train_export_and_speak(tmp_path: Path, monkeypatch: pytest.Mo
     sentences = [" ".join(draw.choice(sorted(LEXICON), 5)) for _ in range(14)]
     recordings = generated_recordings(sentences)
     extract(recordings, run / "features")
-    voice.align_corpus(run, Pronouncer(LEXICON, {}))
+    voice.align_corpus(run, english(Pronouncer(LEXICON, {})))
     clips = list(load(run / "features", "train"))
     scale = scale_of(clips)
     vocoder = FilterNetwork(width=16, blocks=1)
@@ -164,7 +165,7 @@ def test_few_steps_train_export_and_speak(tmp_path: Path, monkeypatch: pytest.Mo
     assert sum(part.item() for part in losses(0).values()) < first
     assert torch.load(run / "acoustic.pt", weights_only=True)["step"] == 20
 
-    export(resumed, vocoder, scale, folder, name="slt", sharpening=Sharpening())
+    export(resumed, vocoder, scale, folder, names=["slt"], sharpening=Sharpening())
     engine = OnnxVoice(folder)
 
     async def speak() -> int:

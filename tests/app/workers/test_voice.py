@@ -11,6 +11,7 @@ import pytest
 
 from app.audio import to_waveform
 from app.errors import BadRequest, PackError, UnknownModel, WorkerBusy
+from app.front_end import english
 from app.pronounce import PAUSE, PHONES, read_pronouncer
 from app.workers.base import SpeechChunk
 from app.workers.phrases import TOO_LONG, UNFINISHED, phrases
@@ -91,7 +92,7 @@ async def test_the_same_text_sounds_the_same(voice: OnnxVoice) -> None:
 
 async def test_pieces_join_as_if_made_at_once(voice: OnnxVoice) -> None:
     text = "The lights in the kitchen are on, and the door of the garage is closed."
-    (phrase,) = phrases(text, read_pronouncer(VOICE))
+    (phrase,) = phrases(text, english(read_pronouncer(VOICE)))
     states, durations = voice._encode(phrase, 1.0)
     count = int(durations.sum())
     at_once = Vocoder(seed=1)
@@ -130,7 +131,7 @@ async def test_anything_else_is_spoken(voice: OnnxVoice, text: str) -> None:
 
 async def test_long_text_is_cut_into_phrases(voice: OnnxVoice) -> None:
     text = " ".join(["the lights in the kitchen are on"] * 20)
-    cut = phrases(text, read_pronouncer(VOICE))
+    cut = phrases(text, english(read_pronouncer(VOICE)))
     assert len(cut) > 3
     assert all(len(phrase.phones) <= TOO_LONG + 2 for phrase in cut)
     assert [end for phrase in cut for end in phrase.finished if end != UNFINISHED][-1] == len(text)
