@@ -28,7 +28,7 @@ PARTS = {"adapter": "language"}
 EXPORT = "export"
 FACTS = "facts.json"
 FIGURES = "evaluation.json"
-TOLD = ("recipe", "fingerprint", "data", "seed")
+TOLD = ("recipe", "fingerprint", "ancestors", "data", "seed", "speakers")
 """What a card keeps of a run's facts."""
 
 

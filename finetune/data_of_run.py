@@ -16,13 +16,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Generic, TypeVar
 
+from app.cards import read_card
+from app.packs import MANIFEST, read_pack
 from finetune.data import manifest
 from finetune.data.audit import audit, leaks
 from finetune.data.errors import DataError, LeakageError
 from finetune.data.ledger import NAME as LEDGER
 from finetune.data.ledger import Ledger
 from finetune.data.measured import measured
-from finetune.data.rows import Dialogue, Utterance
+from finetune.data.rows import Dialogue, Utterance, speakers_of
 from finetune.data.split import FEW_SPEAKERS
 from finetune.data.texts import text_key
 from finetune.loop import Training
@@ -46,10 +48,19 @@ class RunData(Generic[Row]):
     """What the splits keep apart: both, speakers or texts; of dialogues, texts."""
 
     def note(self, run: Run) -> None:
-        """Writes into each dataset's ledger that this run has learnt from these rows; before its first step."""
-        if run.main and not run.checkpoint.exists():
-            for name, rows in self.learnt.items():
-                Ledger(Path(name).parent / LEDGER).add_run(run.facts()["fingerprint"], self.fingerprints[name], rows)
+        """Writes into each dataset's ledger that this run has learnt from these rows, and into the run's facts whom it
+        has heard and which runs its base was made of; before its first step.
+        """
+        if not run.main or run.checkpoint.exists():
+            return
+        facts = run.facts()
+        for name, rows in self.learnt.items():
+            Ledger(Path(name).parent / LEDGER).add_run(facts["fingerprint"], self.fingerprints[name], rows)
+        heard = {speaker for row in self.train for speaker in speakers_of(row)}
+        base = facts["configuration"].get("base", "")
+        run.note(
+            speakers=sorted(heard.union(facts.get("speakers", ()))), ancestors=_ancestors(Path(base)) if base else []
+        )
 
 
 def utterances(manifests: Sequence[str], training: Training) -> RunData[Utterance]:
@@ -144,6 +155,17 @@ def _split_of(dialogue: Dialogue, dev_share: float) -> str:
 
 def _requests(dialogue: Dialogue) -> str:
     return "\n".join(text_key(turn.text) for turn in dialogue.turns if turn.role == "user")
+
+
+def _ancestors(base: Path) -> list[str]:
+    """Fingerprints of the runs that a base was made of: a pack, or the export of a run."""
+    if (base / MANIFEST).is_file():
+        made_of = list(read_card(read_pack(base)).get("training", {}).values())
+    else:
+        found = [folder / "facts.json" for folder in (base, *base.parents[:2])]
+        made_of = [json.loads(path.read_text(encoding="utf-8")) for path in found if path.is_file()]
+    runs = {run for facts in made_of for run in (facts.get("fingerprint"), *facts.get("ancestors", ()))}
+    return sorted(run for run in runs if run)
 
 
 def _all_of(dialogue: Dialogue) -> str:

@@ -57,12 +57,18 @@ def run(args: argparse.Namespace) -> int:
 
 
 def note_packs(ledger: Ledger, packs: Path) -> None:
-    """Into the ledger: packs whose cards say that they were built of the ledger's runs. Raises PackError."""
+    """Into the ledger: packs whose cards say that they were built of the ledger's runs, or of packs that were.
+
+    Raises PackError.
+    """
     people = ledger.speakers().values()
     runs, known = {run for one in people for run in one.runs}, {pack for one in people for pack in one.packs}
     for pack in list_packs(packs):
         training = read_card(pack).get("training", {})
-        made_of = {str(facts.get("fingerprint")) for facts in training.values()} & runs
+        made_of = {
+            run for facts in training.values() for run in (facts.get("fingerprint"), *facts.get("ancestors", ()))
+        }
+        made_of &= runs
         if made_of and pack.reference not in known:
             ledger.add_pack(pack.reference, sorted(made_of))
 

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import dataclasses
+import shutil
 from pathlib import Path
 
 import pytest
 
+from app.config import REPOSITORY
 from finetune.data.errors import DataError, LeakageError
 from finetune.data.ledger import Ledger
 from finetune.data.manifest import write_manifest
 from finetune.data.rows import Utterance
 from finetune.data_of_run import dialogues, subset, utterances
+from finetune.run import write_whole
 from tests.finetune.data.samples import dataset, utterance
 from tests.finetune.tiny_chat import dialogue
 from tests.finetune.toy import TRAINING, open_toy
@@ -35,9 +38,23 @@ def test_clips_are_read_by_split_and_their_run_is_in_the_ledger(tmp_path: Path) 
     found.note(run)
     people = Ledger(tmp_path / "set/ledger.jsonl").speakers()
     assert {label: speaker.runs for label, speaker in people.items()} == {"anna": (run.facts()["fingerprint"],)}
+    assert (run.facts()["speakers"], run.facts()["ancestors"]) == (["anna"], [])
     run.checkpoint.touch()  # it goes on, and is in the ledger already
     found.note(run)
     assert len((tmp_path / "set/ledger.jsonl").read_text().splitlines()) == 1
+
+
+def test_what_the_base_was_made_of_is_noted(tmp_path: Path) -> None:
+    made = utterances([str(dataset(tmp_path / "set", split_rows("anna", "ben", "cleo")))], TRAINING)
+    (tmp_path / "old").mkdir()
+    write_whole(tmp_path / "old/facts.json", '{"fingerprint": "f2", "ancestors": ["f1"]}')
+    shutil.copytree(REPOSITORY / "models/packs/en-starter", tmp_path / "pack")
+    write_whole(tmp_path / "pack/card.json", '{"evaluation": [], "training": {"voice": {"fingerprint": "f3"}}}')
+    for base, ancestors in (("old/export/hf", ["f1", "f2"]), ("pack", ["f3"])):
+        run = open_toy(tmp_path / base / "run")
+        run.note(configuration={"base": str(tmp_path / base)})
+        made.note(run)
+        assert run.facts()["ancestors"] == ancestors
 
 
 def test_splits_are_apart_by_speaker_or_by_text(tmp_path: Path) -> None:

@@ -132,7 +132,7 @@ def test_a_pack_built_of_a_run_is_found_by_its_card(imported: Path, capsys: pyte
     pack = imported.parent / "packs" / "cy@3"
     pack.mkdir(parents=True)
     (pack / "pack.toml").write_text('[pack]\nformat = 1\nname = "cy"\nversion = "3"\nlanguage = "cy"\n')
-    (pack / "card.json").write_text('{"evaluation": [], "training": {"voice": {"fingerprint": "f1"}, "language": {}}}')
+    (pack / "card.json").write_text('{"evaluation": [], "training": {"voice": {"ancestors": ["f1"]}, "language": {}}}')
     asked = ["speakers", "--packs", str(pack.parent)]
     for _ in range(2):
         assert main([*asked, "list", str(imported)]) == 0
