@@ -22,6 +22,7 @@ from app import events, metrics, tracing, vad
 from app.access import Access, accepted_subprotocol
 from app.catalogue import Catalogue
 from app.errors import BadRequest, ParleyError, ServiceFull, SlowClient
+from app.jobs.service import Jobs, off_routes
 from app.packs import Pack
 from app.rest import envelope_of, error_response, install, model_routes
 from app.rest_audio import speech_routes, transcription_routes
@@ -61,17 +62,32 @@ class GatewayOptions:
 
 
 def create_app(
-    pack: Pack, workers: Workers, *, access: Access | None = None, options: GatewayOptions | None = None
+    pack: Pack,
+    workers: Workers,
+    *,
+    access: Access | None = None,
+    options: GatewayOptions | None = None,
+    jobs: Jobs | None = None,
 ) -> FastAPI:
-    """The application that callers, developers and the page talk to."""
+    """The application that callers, developers, operators and the pages talk to."""
     options = options or GatewayOptions()
-    app = FastAPI(title="Parley", docs_url=None, redoc_url=None, lifespan=_watched)
+
+    @contextlib.asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        async with _watched():
+            with jobs or contextlib.nullcontext():
+                yield
+
+    app = FastAPI(title="Parley", docs_url=None, redoc_url=None, lifespan=lifespan)
     seats = _Seats(options.max_sessions)
+    listening = vad.SharedVad()
     catalogue = Catalogue(pack, options.packs, name=options.default_pack)
     app.include_router(model_routes(catalogue))
     app.include_router(transcription_routes(workers.recognizer, catalogue))
     app.include_router(speech_routes(workers.synthesizer, catalogue))
     app.include_router(chat_routes(workers.language, catalogue))
+    for router in jobs.routers if jobs else (off_routes(),):
+        app.include_router(router)
     app.mount("/web", StaticFiles(directory=WEB), name="web")
     app.add_middleware(SafeHeaders)
     install(app, access or Access())
@@ -79,6 +95,10 @@ def create_app(
     @app.get("/", include_in_schema=False)
     async def page() -> FileResponse:
         return FileResponse(WEB / "index.html")
+
+    @app.get("/operator", include_in_schema=False)
+    async def operator_page() -> FileResponse:
+        return FileResponse(WEB / "operator.html")
 
     @app.get("/health")
     async def health() -> dict[str, Any]:
@@ -123,6 +143,7 @@ def create_app(
             session = Session(
                 pack,
                 workers,
+                vad=listening,
                 model=model or pack.name,
                 toolbox=Toolbox(pack.language_model.tools, now=lambda: datetime.now().astimezone()),
                 timings=parley_timings,
@@ -136,7 +157,7 @@ def create_app(
 
 
 @contextlib.asynccontextmanager
-async def _watched(app: FastAPI) -> AsyncIterator[None]:
+async def _watched() -> AsyncIterator[None]:
     await asyncio.to_thread(vad.load)  # before the first caller, whom it would keep waiting with all others
     watching = asyncio.create_task(metrics.watch_loop())
     yield
@@ -256,7 +277,7 @@ class SafeHeaders:
                 headers["content-security-policy"] = CONTENT_POLICY
                 headers["x-content-type-options"] = "nosniff"
                 headers["referrer-policy"] = "no-referrer"
-                if scope["path"].startswith("/web/") or scope["path"] == "/":
+                if scope["path"].startswith("/web/") or scope["path"] in ("/", "/operator"):
                     headers["cache-control"] = "no-cache"  # revalidated: a new release's page is seen at once
             await send(message)
 

@@ -1,4 +1,4 @@
-"""The ear of one session: audio of any chunking in; frames, and where speech starts and stops, out. Sans-I/O.
+"""The ear of one session: audio of any chunking in; frames, and where speech starts and stops, out. No I/O.
 
 Knows nothing of recognizers, events or replies. Audio is resampled and framed here once, for voice activity
 detection and recognition alike.
@@ -6,8 +6,9 @@ detection and recognition alike.
 
 from __future__ import annotations
 
+import asyncio
 import collections
-from collections.abc import Iterator
+from collections.abc import AsyncIterator
 
 from app.audio import (
     BYTES_PER_SAMPLE,
@@ -20,7 +21,7 @@ from app.audio import (
 )
 from app.session_config import SemanticVad, ServerVad
 from app.turn import Endpointer, SpeechStarted, SpeechStopped
-from app.vad import SpeechProbability
+from app.vad import SharedVad, SpeechProbability
 
 FRAME_BYTES = FRAME_SAMPLES * BYTES_PER_SAMPLE  # 1024
 RAW_FRAME_BYTES = FRAME_BYTES * REALTIME_RATE // HEARING_RATE  # 1536
@@ -30,12 +31,12 @@ OPENING_SECONDS = 0.2  # kept beyond the prefix padding: the frames that it take
 class Hearing:
     """Frames of one caller, and the frames before an utterance that belong to it."""
 
-    def __init__(self, detection: ServerVad | SemanticVad | None) -> None:
+    def __init__(self, detection: ServerVad | SemanticVad | None, vad: SharedVad) -> None:
         self._resampler = Resampler(REALTIME_RATE, HEARING_RATE)
         self._raw = bytearray()  # not resampled yet
         self._unframed = bytearray()
         self._recent: collections.deque[Pcm16] = collections.deque()
-        self._speech_probability = SpeechProbability()
+        self._speech_probability = SpeechProbability(vad)
         self._heard_seconds = 0.0
         self.detect(detection)
 
@@ -56,7 +57,7 @@ class Hearing:
         """All audio of the session, in whole frames."""
         return self._heard_seconds
 
-    def feed(self, pcm: Pcm16) -> Iterator[tuple[Pcm16, SpeechStarted | SpeechStopped | None]]:
+    async def feed(self, pcm: Pcm16) -> AsyncIterator[tuple[Pcm16, SpeechStarted | SpeechStopped | None]]:
         """PCM16 at REALTIME_RATE to frames at HEARING_RATE, each with what began or ended in it."""
         self._raw += pcm
         # Resampled by the frame: by the event, a short one would cost as much, and a long one hold up other callers.
@@ -70,7 +71,9 @@ class Hearing:
             self._heard_seconds += FRAME_SECONDS
             happened = None
             if self._endpointer is not None:
-                happened = self._endpointer.feed(FRAME_SECONDS, self._speech_probability(frame))
+                happened = self._endpointer.feed(FRAME_SECONDS, await self._speech_probability(frame))
+            else:
+                await asyncio.sleep(0)  # minutes of audio in one event must not hold up the other callers
             self._keep(frame)
             yield frame, happened
 

@@ -30,6 +30,7 @@ from app.timings import TurnClock
 from app.tools import Toolbox
 from app.turn import Ear, SpeechStarted, SpeechStopped, Turn, TurnEvent
 from app.utterance import Utterance
+from app.vad import SharedVad
 
 Json: TypeAlias = dict[str, Any]
 
@@ -49,6 +50,7 @@ class Session:
         pack: Pack,
         workers: Workers,
         *,
+        vad: SharedVad,
         model: str,
         toolbox: Toolbox,
         timings: bool = False,
@@ -67,7 +69,7 @@ class Session:
         self._outbox: Outbox[Booking] = Outbox(OUTBOX_LIMIT)
         self._tasks = asyncio.TaskGroup()
         self._running: set[asyncio.Task[None]] = set()
-        self._hearing = Hearing(self._detection)
+        self._hearing = Hearing(self._detection, vad)
         self._utterance: Utterance | None = None  # the one being heard
         self._buffer_full = False  # an uncommitted buffer has reached its limit, and the client was told
         self._speaking = Speaking(
@@ -172,7 +174,7 @@ class Session:
             self._buffer_full = True
             full = f"{self._utterance.seconds:.0f} s of audio wait uncommitted; more is ignored until commit or clear"
             raise BadRequest(full, code="input_audio_buffer_full")
-        for count, (frame, happened) in enumerate(self._hearing.feed(pcm)):
+        async for frame, happened in self._hearing.feed(pcm):
             if self._detection is None and self._utterance is None:
                 self._utterance = self._open_utterance()
             if self._utterance is not None:
@@ -184,8 +186,6 @@ class Session:
             elif self._turn.ear is Ear.SPEAKING and self._utterance and self._utterance.seconds > MAX_UTTERANCE_SECONDS:
                 self._hearing.end_utterance()
                 await self._speech_stopped(self._hearing.heard_seconds, 0.0)
-            if count % 8 == 7:
-                await asyncio.sleep(0)  # minutes of audio in one event must not hold up the other callers
 
     async def _speech_started(self, start_seconds: float) -> None:
         self._turn.apply(TurnEvent.SPEECH_STARTED)
