@@ -169,7 +169,7 @@ async def _supervise(children: Sequence[supervisor.Child], ready: Callable[[], N
 def _run_process(command: str, settings: Settings) -> None:
     if settings.otel_endpoint:
         tracing.start(settings.otel_endpoint, command)
-    access = Access(settings.api_keys, settings.hosts, settings.origins)
+    access = Access(settings.api_keys, settings.operator_keys, settings.hosts, settings.origins)
     pack = find_pack(Path(settings.packs), settings.pack)
     app = _gateway(settings, pack, access) if command == "gateway" else _worker(command, settings, pack, access)
     listen.run(app, settings.host, settings.port, tls_cert=settings.tls_cert, tls_key=settings.tls_key)
@@ -177,6 +177,7 @@ def _run_process(command: str, settings: Settings) -> None:
 
 def _gateway(settings: Settings, pack: Pack, access: Access) -> FastAPI:
     from app.gateway import GatewayOptions, create_app
+    from app.jobs.service import Jobs
     from app.speaking import Workers
     from app.workers import connect
 
@@ -186,7 +187,16 @@ def _gateway(settings: Settings, pack: Pack, access: Access) -> FastAPI:
         connect.reach_synthesizer(settings.synthesizer, api_key=settings.worker_key),
     )
     options = GatewayOptions(max_sessions=settings.max_sessions, packs=Path(settings.packs), default_pack=settings.pack)
-    return create_app(pack, workers, access=access, options=options)
+    jobs = None
+    if settings.jobs:
+        jobs = Jobs(
+            Path(settings.jobs),
+            packs=Path(settings.packs),
+            datasets=Path(settings.datasets),
+            database=settings.jobs_database,
+            devices=settings.devices,
+        )
+    return create_app(pack, workers, access=access, options=options, jobs=jobs)
 
 
 def _worker(command: str, settings: Settings, pack: Pack, access: Access) -> FastAPI:

@@ -21,8 +21,10 @@ from app.errors import AccessDenied, SettingsError
 
 REALTIME_SUBPROTOCOL = "realtime"
 KEY_SUBPROTOCOL = "openai-insecure-api-key."  # browsers cannot set headers on a WebSocket: the key rides here
-WITHOUT_KEY = ("/", "/health", "/metrics")
+WITHOUT_KEY = ("/", "/health", "/metrics", "/operator")
 WITHOUT_KEY_BELOW = "/web/"
+OPERATORS = ("/v1/files", "/v1/fine_tuning", "/v1/packs")
+"""Routes, with all below them, that a caller's key does not open."""
 DEFAULT_PORTS = {"http": 80, "ws": 80, "https": 443, "wss": 443}
 
 
@@ -31,19 +33,24 @@ class Access:
     """What a process lets in."""
 
     api_keys: frozenset[str] = field(default=frozenset(), repr=False)
-    """Any one of them opens every route; none means that no key is asked for."""
+    """Any one of them opens every route but the operators'; none means that no key is asked for."""
+    operator_keys: frozenset[str] = field(default=frozenset(), repr=False)
+    """Any one of them opens the operators' routes, and no other; where only callers have keys, nobody opens those."""
     hosts: tuple[str, ...] = ()
     """Names, without port, under which the service is reached, beside loopback names and plain IP addresses."""
     origins: tuple[str, ...] = ()
     """Foreign web origins, as `https://name[:port]`, whose pages may call; the service's own may always."""
 
     def check(self, scope: Scope) -> None:
-        """Raises AccessDenied, whose code is `forbidden_host`, `forbidden_origin` or `invalid_api_key`."""
+        """Raises AccessDenied, code `forbidden_host`, `forbidden_origin`, `forbidden_key` or `invalid_api_key`."""
         headers = Headers(scope=scope)
         self._check_host(headers)
         self._check_origin(headers)
-        if self.api_keys and not _needs_no_key(scope):
-            self._check_key(offered_key(headers, scope.get("subprotocols", ())))
+        offered = offered_key(headers, scope.get("subprotocols", ()))
+        if _is_operators(scope):
+            self._check_operator(offered)
+        elif self.api_keys and not _needs_no_key(scope):
+            _check_key(offered, self.api_keys)
 
     def _check_host(self, headers: Headers) -> None:
         values = headers.getlist("host")
@@ -70,13 +77,29 @@ class Access:
                     code="forbidden_origin",
                 )
 
-    def _check_key(self, key: str | None) -> None:
-        if key is None:
-            raise AccessDenied("No API key was sent; expected the header 'Authorization: Bearer KEY'")
-        offered = key.encode("utf-8", "surrogateescape")
-        # Every key is compared, in constant time each: the time tells nothing of a key's prefix.
-        if sum(hmac.compare_digest(offered, known.encode()) for known in self.api_keys) == 0:
-            raise AccessDenied("The API key is not one of this service's keys")
+    def _check_operator(self, key: str | None) -> None:
+        if not self.api_keys and not self.operator_keys:
+            return
+        if key is not None and _is_among(key, self.api_keys - self.operator_keys):
+            raise AccessDenied(
+                "This is a caller's key; fine-tuning and packs need an operator's"
+                + ("" if self.operator_keys else ", and this service has none: --operator-key"),
+                code="forbidden_key",
+            )
+        _check_key(key, self.operator_keys)
+
+
+def _check_key(key: str | None, known: Collection[str]) -> None:
+    if key is None:
+        raise AccessDenied("No API key was sent; expected the header 'Authorization: Bearer KEY'")
+    if not _is_among(key, known):
+        raise AccessDenied("The API key is not one of this service's keys")
+
+
+def _is_among(key: str, known: Collection[str]) -> bool:
+    offered = key.encode("utf-8", "surrogateescape")
+    # Every key is compared, in constant time each: the time tells nothing of a key's prefix.
+    return sum(hmac.compare_digest(offered, one.encode()) for one in known) > 0
 
 
 def check_bind(host: str, api_keys: Collection[str]) -> None:
@@ -148,6 +171,11 @@ def _refusal(denied: AccessDenied) -> JSONResponse:
 def _needs_no_key(scope: Scope) -> bool:
     path: str = scope["path"]
     return scope["type"] == "http" and (path in WITHOUT_KEY or path.startswith(WITHOUT_KEY_BELOW))
+
+
+def _is_operators(scope: Scope) -> bool:
+    path: str = scope["path"]
+    return scope["type"] == "http" and any(path == own or path.startswith(f"{own}/") for own in OPERATORS)
 
 
 def _is_address(name: str) -> bool:

@@ -48,6 +48,8 @@ class Settings:
     """URLs of workers, separated by commas; openai:URL is any OpenAI audio API; empty: the pack's voice, embedded."""
     api_key: str = ""
     """API keys of callers, separated by commas. Empty: no key is asked for, and only loopback may be listened on."""
+    operator_key: str = ""
+    """API keys of operators, for fine-tuning and packs, separated by commas. Needed where callers have keys."""
     worker_key: str = ""
     """API key that the gateway sends to recognizers and synthesizers; our own workers on loopback need none."""
     allow_host: str = ""
@@ -74,6 +76,14 @@ class Settings:
     """Licences of voices that are taken on the operator's word, separated by commas, for instance CPML."""
     log_level: str = "info"
     """debug, info, warning or error."""
+    jobs: str = str(REPOSITORY / "runs" / "jobs")
+    """Folder of fine-tuning jobs. Empty: there are none."""
+    jobs_database: str = ""
+    """SQLAlchemy URL of their database, such as postgresql+pg8000://USER:PASSWORD@HOST/NAME. Empty: SQLite there."""
+    job_devices: str = ""
+    """CUDA devices that jobs train on, one job each, such as 0,1, or cpu. Empty: one job at a time, anywhere."""
+    datasets: str = str(REPOSITORY / "data")
+    """Folder of data sets that jobs may name, as `parley data import` writes them."""
     otel_endpoint: str = ""
     """OTLP/HTTP collector that gets traces of turns, such as http://127.0.0.1:4318. Empty: no traces."""
 
@@ -98,11 +108,22 @@ class Settings:
         if self.engine not in ("", "vllm"):
             raise SettingsError(f"engine must be vllm or empty, got {self.engine!r}")
         check_bind(self.host, self.api_keys)
+        check_bind("127.0.0.1", self.operator_keys)
 
     @property
     def api_keys(self) -> frozenset[str]:
         """The callers' keys."""
         return frozenset(_list(self.api_key))
+
+    @property
+    def operator_keys(self) -> frozenset[str]:
+        """The operators' keys."""
+        return frozenset(_list(self.operator_key))
+
+    @property
+    def devices(self) -> tuple[str, ...]:
+        """Where jobs are trained; the empty one is training's own choice."""
+        return _list(self.job_devices) or ("",)
 
     @property
     def hosts(self) -> tuple[str, ...]:
@@ -135,7 +156,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     helps = _docstrings()
     for field in fields(Settings):
         kind = int if field.type == "int" else str
-        shown = "" if field.default in ("", Settings.__dataclass_fields__["packs"].default) else f" [{field.default}]"
+        shown = f" [{field.default}]" if field.default and str(REPOSITORY) not in str(field.default) else ""
         parser.add_argument(
             f"--{field.name.replace('_', '-')}",
             type=kind,
@@ -180,7 +201,7 @@ def secrets_of(settings: Settings) -> dict[str, str]:
     return {f"PARLEY_{name.upper()}": getattr(settings, name) for name in _SECRETS}
 
 
-_SECRETS = ("api_key", "language_key", "worker_key")
+_SECRETS = ("api_key", "operator_key", "language_key", "worker_key", "jobs_database")
 
 
 def _list(text: str) -> tuple[str, ...]:

@@ -3,10 +3,13 @@
 ParleyError
 ├── BadRequest            the caller sent something that cannot be accepted; nothing has changed
 │   ├── BadAudio          bytes that are not the audio they claim to be
-│   └── UnknownModel      a pack, voice or model name that is not served here
+│   ├── BadArchive        an archive that is not unpacked: damaged, too large, or with names that lead elsewhere
+│   ├── UnknownModel      a pack, voice or model name that is not served here
+│   └── NotFound          a file, data set or fine-tuning job that is not there
 ├── AccessDenied          no or wrong key, foreign Origin or Host
 ├── PackError             a language pack that cannot be used as it lies on disk
 │   └── GateMissed        a pack that its evaluation card says should not be promoted
+├── JobsUnavailable       fine-tuning jobs cannot be run or looked at here
 ├── LicenceError          a model, pack or library whose licence nobody has accepted
 ├── DownloadError         a file that could not be fetched, or is not the one it should be
 ├── SettingsError         a setting that makes no sense, or an unsafe combination of them
@@ -59,8 +62,20 @@ class UnknownModel(BadRequest):
     code = "model_not_found"
 
 
+class BadArchive(BadRequest):
+    """An uploaded archive that cannot be unpacked without danger."""
+
+    code = "invalid_archive"
+
+
+class NotFound(BadRequest):
+    """No such file, data set or fine-tuning job: 404."""
+
+    code = "not_found"
+
+
 class AccessDenied(ParleyError):
-    """No or wrong key: 401; a foreign Origin or Host: 403."""
+    """No or wrong key: 401; a foreign Origin or Host, or a caller's key on an operator's route: 403."""
 
     code = "invalid_api_key"
 
@@ -75,6 +90,12 @@ class GateMissed(PackError):
     """A pack with failed gates, or none measured, is promoted only in words that its card keeps."""
 
     code = "gate_missed"
+
+
+class JobsUnavailable(ParleyError):
+    """Jobs are off, training is not installed, or the jobs' database or folder cannot be used: 503."""
+
+    code = "jobs_unavailable"
 
 
 class LicenceError(ParleyError):

@@ -28,7 +28,10 @@ from app.access import Access, AccessMiddleware, denial_status
 from app.errors import (
     AccessDenied,
     BadRequest,
+    GateMissed,
     InsufficientMemory,
+    JobsUnavailable,
+    NotFound,
     PackInUse,
     ParleyError,
     ServiceFull,
@@ -41,6 +44,7 @@ from app.names import Models
 
 MAX_UPLOAD: Final = 25 * 1024 * 1024  # bytes of an audio file, as OpenAI's
 MAX_MULTIPART: Final = MAX_UPLOAD + 1024 * 1024  # the file, its boundaries and the other fields
+MAX_DATASET: Final = 8 * 1024**3  # bytes of a file uploaded for fine-tuning: 70 hours of 16 kHz speech
 MAX_JSON: Final = 4 * 1024 * 1024  # bytes: a long chat with tools is a tenth of it
 RETRY_AFTER: Final = "1"  # seconds; a slot frees when an utterance or reply ends
 
@@ -63,8 +67,8 @@ class ErrorEnvelope(BaseModel):
 DESCRIPTIONS: Final = {
     400: "The request cannot be accepted",
     401: "No or wrong API key",
-    403: "Foreign Host or Origin",
-    404: "No such route or model",
+    403: "Foreign Host or Origin, or a caller's key on an operator's route",
+    404: "No such route, model, file or job",
     413: "The body is too large",
     503: "The worker is full or down; see Retry-After",
 }
@@ -122,7 +126,7 @@ def install(app: FastAPI, access: Access) -> None:
 
 def status_of(error: ParleyError) -> int:
     """The HTTP status of an error of ours."""
-    if isinstance(error, UnknownModel):
+    if isinstance(error, UnknownModel | NotFound):
         return 404
     if isinstance(error, BadRequest):
         return 400
@@ -130,9 +134,9 @@ def status_of(error: ParleyError) -> int:
         return denial_status(error)
     if isinstance(error, InsufficientMemory):
         return 507
-    if isinstance(error, PackInUse):
+    if isinstance(error, PackInUse | GateMissed):
         return 409
-    if isinstance(error, WorkerBusy | WorkerUnavailable | ServiceFull):
+    if isinstance(error, WorkerBusy | WorkerUnavailable | ServiceFull | JobsUnavailable):
         return 503
     return 502 if isinstance(error, WireError) else 500
 
@@ -229,6 +233,8 @@ class BodyLimit:
         headers = Headers(scope=scope)
         multipart = headers.get("content-type", "").lower().startswith("multipart/")
         limit = MAX_MULTIPART if multipart else MAX_JSON
+        if multipart and scope["path"] == "/v1/files":
+            limit = MAX_DATASET  # kept on disk, and operators' alone
         announced = headers.get("content-length", "0")
         got = int(announced) if announced.isascii() and announced.isdigit() else 0
 
