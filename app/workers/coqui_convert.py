@@ -63,6 +63,15 @@ def convert(source: Path, target: Path) -> None:
     save_file({name: tensor.clone().contiguous() for name, tensor in model.state_dict().items()}, target / WEIGHTS)
 
 
+def discriminator_weights(source: Path) -> dict[str, Any]:
+    """Those of the network that a VITS was trained against, where the checkpoint has them. Raises PackError."""
+    if (source / MMS_VOCABULARY).is_file() or not list(source.glob("*.pth*")):
+        return {}
+    weights: Mapping[str, Any] = _read(_checkpoint(source))
+    weights = weights.get("model", weights)
+    return {name.removeprefix("disc."): tensor for name, tensor in weights.items() if name.startswith("disc.")}
+
+
 def _checkpoint(source: Path) -> Path:
     found = [path for path in sorted(source.glob("*.pth*")) if path.name not in ("speakers.pth", "speakers_xtts.pth")]
     # XTTS ships its training's other networks beside model.pth.

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from finetune.recipes import synthesizer_starter
+from finetune.recipes import synthesizer_coqui, synthesizer_starter
 
 __all__ = ["Config", "run"]
 
-Config = synthesizer_starter.Config  # a second engine makes this a union: `synthesizer_starter.Config | ...Config`
+Config = synthesizer_starter.Config | synthesizer_coqui.Config
 
 
 def run(config: Config, *, dry_run: bool = False, resume: bool = False) -> None:
     """Trains and exports a voice. Raises what its engine's recipe raises."""
-    synthesizer_starter.run(config, dry_run=dry_run, resume=resume)
+    if isinstance(config, synthesizer_coqui.Config):
+        synthesizer_coqui.run(config, dry_run=dry_run, resume=resume)
+    else:
+        synthesizer_starter.run(config, dry_run=dry_run, resume=resume)
