@@ -17,7 +17,6 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from app.config import REPOSITORY
 from app.errors import ParleyError
 from app.jobs import progress
 from app.jobs.methods import DATASET, METHODS, Places, base_of, dataset_of, manifest_name, overrides_of
@@ -27,6 +26,7 @@ from app.jobs.store import ACTIVE, File, Job, Store, new_id, now
 log = logging.getLogger("parley.jobs")
 
 POLL_SECONDS = 1.0  # a route wakes the runner of its own process at once
+REPOSITORY = Path(__file__).resolve().parents[2]  # where recipes run, so that their paths mean what they mean by hand
 COQUI_PYTHON = REPOSITORY / ".venv-coqui" / "bin" / "python"
 KEPT_FROM_RECIPES = ("PARLEY_SUPERVISED", "PARLEY_OWN_PORT", "PROMETHEUS_MULTIPROC_DIR", "PARLEY_JOBS_DATABASE")
 REPORT_LINES = 20

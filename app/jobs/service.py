@@ -9,7 +9,6 @@ from typing import NoReturn
 
 from fastapi import APIRouter
 
-from app.config import REPOSITORY
 from app.errors import JobsUnavailable
 from app.jobs.methods import Places
 from app.jobs.rest_files import file_routes
@@ -19,7 +18,7 @@ from app.jobs.runner import Runner
 from app.jobs.store import Store
 from app.rest import api_router
 
-CONFIGS = REPOSITORY / "finetune" / "configs"
+CONFIGS = Path(__file__).resolve().parents[2] / "finetune" / "configs"
 
 
 class Jobs:

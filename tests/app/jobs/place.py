@@ -82,10 +82,10 @@ def tiny_base(folder: Path) -> Path:
     return write_base(folder / "base")
 
 
-def chats() -> bytes:
-    """A JSONL as OpenAI's chat models learn from."""
+def chats(more: str = "") -> bytes:
+    """A JSONL as OpenAI's chat models learn from; `more` ends what the user says."""
     rows = [
-        {"messages": [{"role": "user", "content": said}, {"role": "assistant", "content": answer}]}
+        {"messages": [{"role": "user", "content": said + more}, {"role": "assistant", "content": answer}]}
         for said, answer in SAID.items()
     ]
     return "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows).encode()

@@ -25,7 +25,7 @@ def place(tmp_path: Path, base: Path) -> Place:
 async def test_uploaded_chats_become_a_model(place: Place) -> None:
     async with place.client() as client:
         training = await client.files.create(file=("chats.jsonl", chats()), purpose="fine-tune")
-        validation = await client.files.create(file=("dev.jsonl", chats()), purpose="fine-tune")
+        validation = await client.files.create(file=("dev.jsonl", chats(" bitte")), purpose="fine-tune")
         job: Any = await client.fine_tuning.jobs.create(
             model="tiny", training_file=training.id, validation_file=validation.id, suffix="de", seed=3,
             method=tuning(), metadata={"who": "test"},
