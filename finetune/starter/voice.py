@@ -15,21 +15,21 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
 import torch
 from torch import nn
 
-from app.front_end import FrontEnd, english
+from app.front_end import english
 from app.pronounce import LEXICON, RULES, read_pronouncer
 from finetune.starter import pronunciation
 from finetune.starter.domain import user_sentences
 from finetune.starter.voice_acoustic import Acoustic, Item, acoustic_losses, item
-from finetune.starter.voice_aligner import Segments, Words, align
+from finetune.starter.voice_alignment import Alignment, aligned
 from finetune.starter.voice_corpus import HUMAN, Recording, extract, generated_recordings, human_recordings, load
 from finetune.starter.voice_export import Sharpening, export
 from finetune.starter.voice_loop import save, train
 from finetune.starter.voice_vocoder import FilterNetwork, Scale, Voiced, scale_of, vocoder_losses
 
+ALIGNMENT = "alignment.json"
 RUN = Path("runs/starter/voice")
 PACK_VOICE = Path("models/packs/en-starter/voice")
 GENERATED_SENTENCES = 1500
@@ -57,8 +57,7 @@ def make(run: Path, voice: Path, data: Path | None, plan: Plan) -> None:
         (run / "letters.json").write_text(json.dumps(errors), encoding="utf-8")
 
     # 3. Which frames each phone takes.
-    if not (run / "alignment.json").exists():
-        align_corpus(run, english(read_pronouncer(voice)))
+    found = aligned(list(load(run / "features")), english(read_pronouncer(voice)), run / ALIGNMENT)
 
     # 4. Mel and pitch to samples.
     scale = _scale(run)
@@ -72,7 +71,7 @@ def make(run: Path, voice: Path, data: Path | None, plan: Plan) -> None:
     del own
 
     # 5. Phones to mel and pitch.
-    items = items_of(run, scale, "train")
+    items = items_of(run, scale, "train", found)
     losses = acoustic_losses(acoustic, items)
     train("acoustic", acoustic, losses, steps=plan.acoustic_steps, peak_rate=1.5e-3, path=run / "acoustic.pt")
 
@@ -89,13 +88,12 @@ def export_latest(run: Path, voice: Path, sharpening: Sharpening) -> None:
     export(acoustic, vocoder, _scale(run), voice, names=[name], sharpening=sharpening)
 
 
-def items_of(run: Path, scale: Scale, split: str) -> list[Item]:
+def items_of(run: Path, scale: Scale, split: str, found: Alignment) -> list[Item]:
     """The aligned utterances of a split."""
-    aligned = json.loads((run / "alignment.json").read_text(encoding="utf-8"))
     return [
-        item(clip, aligned[clip.recording.id]["words"], aligned[clip.recording.id]["segments"], scale)
+        item(clip, *found[clip.recording.id], scale)
         for clip in load(run / "features", split)
-        if clip.recording.id in aligned
+        if clip.recording.id in found
     ]
 
 
@@ -104,27 +102,6 @@ def _recordings(data: Path | None) -> list[Recording]:
         return human_recordings(data)
     print("PARLEY_DATA is not set: the voice is trained on speech that flite generates, not on a human reader")
     return generated_recordings(user_sentences(GENERATED_SENTENCES, 5, "train"))
-
-
-def align_corpus(run: Path, front: FrontEnd) -> None:
-    """Writes alignment.json: id -> words and segments of every clip."""
-    clips = list(load(run / "features"))
-    words = [pronounced(clip.recording.text, front) for clip in clips]
-    segments = align([clip.mel.astype(np.float32) for clip in clips], words)
-    rows: dict[str, dict[str, Words | Segments]] = {
-        clip.recording.id: {"words": own, "segments": found}
-        for clip, own, found in zip(clips, words, segments, strict=True)
-    }
-    partial = run / "alignment.part"
-    partial.write_text(json.dumps(rows), encoding="utf-8")
-    os.replace(partial, run / "alignment.json")
-
-
-def pronounced(text: str, front: FrontEnd) -> Words:
-    """The phones or letters of each word of a text."""
-    words = [spoken.word for spoken in front.words(text)]
-    read = [list(front.phones(word, after)) for word, after in zip(words, [*words[1:], ""], strict=True)]
-    return [word for word in read if word]
 
 
 def _scale(run: Path) -> Scale:

@@ -60,6 +60,11 @@ def align(mels: list[Floats], texts: list[Words], rounds: int = 14) -> list[Segm
     return [_segments(utterance, path) for utterance, path in zip(utterances, paths, strict=True)]
 
 
+def least_frames(words: Words) -> int:
+    """Frames that an utterance needs: two a phone, and its silences."""
+    return 2 * STATES + 2 * sum(len(word) for word in words)
+
+
 def _features(mels: list[Floats]) -> list[Floats]:
     """Cepstra with first and second differences [T, 3 * CEPSTRA], normalised over the corpus."""
     bands = mels[0].shape[1]
@@ -94,7 +99,7 @@ def _utterance(features: Floats, words: Words, tied: dict[str, int]) -> _Utteran
             states.append(tied[phone] * STATES + (0 if phone == PAUSE else part))
             after_optional = part == 0 and index > 0 and optional[index - 1]
             skips.append(here - STATES - 1 if after_optional else here - 2 if part == 2 and phone != PAUSE else -1)
-    least = 2 * STATES + sum(2 for phone in phones if phone != PAUSE)
+    least = least_frames(words)
     if len(features) < least:
         raise ValueError(f"{len(features)} frames for {len(phones)} phones, expected at least {least}")
     return _Utterance(features, np.array(states), np.array(skips), phones)

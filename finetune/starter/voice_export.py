@@ -44,7 +44,9 @@ class _Encoder(nn.Module):
         return states, steps.exp()
 
 
-class _Decoder(nn.Module):
+class Decoder(nn.Module):
+    """States [B, P, D], owner [B, T], position [B, T, 4] to pitch [B, T] and cepstra [B, T, K], as they are served."""
+
     def __init__(self, acoustic: Acoustic, vocoder: FilterNetwork, scale: Scale, sharpening: Sharpening) -> None:
         super().__init__()
         self.acoustic, self.vocoder, self.scale, self.sharpening = acoustic, vocoder, scale, sharpening
@@ -79,7 +81,7 @@ def export(
     owner, position = (torch.from_numpy(part)[None] for part in frame_positions(np.array([3, 4, 2, 5, 6])))
     speaker = torch.zeros(1, dtype=torch.long)
     states, _ = acoustic.encode(phones, places, speaker)
-    decoder = _Decoder(acoustic, vocoder, scale, sharpening)
+    decoder = Decoder(acoustic, vocoder, scale, sharpening)
     encoded = {"phones": phones, "places": places, "speaker": speaker}
     _write(folder / "encoder.onnx", _Encoder(acoustic), encoded, ["states", "frames"], "P")
     inputs = {"states": states.detach(), "owner": owner, "position": position}

@@ -18,6 +18,7 @@ from finetune.measure import wer
 from finetune.starter import pronunciation, voice
 from finetune.starter.voice_acoustic import Acoustic, acoustic_losses, item
 from finetune.starter.voice_aligner import align
+from finetune.starter.voice_alignment import aligned
 from finetune.starter.voice_corpus import extract, generated_recordings, load
 from finetune.starter.voice_export import Sharpening, export
 from finetune.starter.voice_features import LEVEL, MELS, levelled, log_mel, pitch
@@ -143,7 +144,7 @@ def test_few_steps_train_export_and_speak(tmp_path: Path, monkeypatch: pytest.Mo
     sentences = [" ".join(draw.choice(sorted(LEXICON), 5)) for _ in range(14)]
     recordings = generated_recordings(sentences)
     extract(recordings, run / "features")
-    voice.align_corpus(run, english(Pronouncer(LEXICON, {})))
+    found = aligned(list(load(run / "features")), english(Pronouncer(LEXICON, {})), run / voice.ALIGNMENT)
     clips = list(load(run / "features", "train"))
     scale = scale_of(clips)
     vocoder = FilterNetwork(width=16, blocks=1)
@@ -153,7 +154,7 @@ def test_few_steps_train_export_and_speak(tmp_path: Path, monkeypatch: pytest.Mo
     train("vocoder", vocoder, losses, steps=20, peak_rate=1e-2, path=run / "vocoder.pt")
     assert losses(0)["spectral"].item() < before
 
-    items = voice.items_of(run, scale, "train")
+    items = voice.items_of(run, scale, "train", found)
     assert all(int(one.frames.sum()) == len(one.mel) for one in items)
     acoustic = Acoustic(width=16, encoder=1, tone=1, decoder=1)
     losses = acoustic_losses(acoustic, items, batch=4)
