@@ -7,7 +7,7 @@ lexicon and letter rules without more.
 from __future__ import annotations
 
 import unicodedata
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -17,7 +17,7 @@ from app.errors import PackError
 from app.letters import plain
 from app.pronounce import PAUSE, PHONES, Phones, Pronouncer, read_pronouncer
 from app.spoken import SpokenWord, spoken_words
-from app.spoken_any import words_of
+from app.spoken_any import base, words_of
 
 Symbols = Literal["characters", "lexicon"]
 
@@ -43,7 +43,7 @@ def by_characters(language: str, letters: Sequence[str], said: Mapping[str, str]
     """Symbols are the language's letters; those of other alphabets lose their marks, or become Latin ones."""
     known = frozenset(letters)
     return FrontEnd(
-        partial(words_of, language=language, said=said),
+        _words(language, said),
         lambda word, following: tuple(letter for letter in spelled(word, known) if letter in known),
         (PAUSE, *letters),
     )
@@ -52,7 +52,7 @@ def by_characters(language: str, letters: Sequence[str], said: Mapping[str, str]
 def by_lexicon(language: str, pronouncer: Pronouncer, phones: Sequence[str], said: Mapping[str, str]) -> FrontEnd:
     """Symbols are a lexicon's phones; words that it lacks are read by the letter rules learnt from it."""
     return FrontEnd(
-        partial(words_of, language=language, said=said),
+        _words(language, said),
         lambda word, following: pronouncer.listed(word) or pronouncer.by_letters(word),
         (PAUSE, *phones),
     )
@@ -91,6 +91,5 @@ def read_front_end(folder: Path, facts: Mapping[str, Any]) -> FrontEnd:
     raise PackError(f"{folder}: symbols are {facts['symbols']!r}, expected characters or lexicon")
 
 
-def unknown(words: Iterable[str], letters: frozenset[str]) -> set[str]:
-    """Letters in words that no symbol stands for."""
-    return {letter for word in words for letter in spelled(word, letters) if letter not in letters}
+def _words(language: str, said: Mapping[str, str]) -> Callable[[str], list[SpokenWord]]:
+    return spoken_words if base(language) == "en" else partial(words_of, language=language, said=said)

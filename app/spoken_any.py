@@ -159,6 +159,9 @@ class _Reading:
                 self._say(self._local.range, position, position + 1)
         elif character in self._signs:
             self._say(self._signs[character], position, position + 1)
+        elif character.isnumeric():  # ², ½, ①
+            for digits in re.findall(r"\d+", unicodedata.normalize("NFKD", character)):
+                self._say(self._spelled(int(digits)), position, position + 1)
 
     def _pause(self, pause: Pause) -> None:
         if self._found and self._found[-1].pause_after != "sentence":
