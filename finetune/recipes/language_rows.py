@@ -44,8 +44,9 @@ class Encoder:
         template = tokenizer.chat_template
         if not isinstance(template, str):
             raise ConfigError("base: its tokenizer has no chat template, expected that of a chat model")
-        self._tokenizer = tokenizer.backend_tokenizer
-        special = [token.content for token in self._tokenizer.get_added_tokens_decoder().values()]
+        self.tokenizer = tokenizer.backend_tokenizer
+        """`tokenizers.Tokenizer`."""
+        special = [token.content for token in self.tokenizer.get_added_tokens_decoder().values()]
         with tempfile.TemporaryDirectory() as folder:
             file = Path(folder) / "chat_template.jinja"
             file.write_text(template, encoding="utf-8")
@@ -55,7 +56,7 @@ class Encoder:
 
     def tokens(self, text: str) -> list[int]:
         """Token ids of a text; special ones only where the text has them."""
-        ids: list[int] = self._tokenizer.encode(text, add_special_tokens=False).ids
+        ids: list[int] = self.tokenizer.encode(text, add_special_tokens=False).ids
         return ids
 
     def messages(self, dialogue: Dialogue) -> list[Message]:
@@ -74,7 +75,11 @@ class Encoder:
 
     def prompt(self, messages: Sequence[Message], tools: Sequence[Mapping[str, Any]]) -> list[int]:
         """Tokens up to where the next reply begins."""
-        return self.tokens(self._template.render(messages, list(tools)))
+        return self.tokens(self.rendered(messages, tools))
+
+    def rendered(self, messages: Sequence[Message], tools: Sequence[Mapping[str, Any]]) -> str:
+        """The text of `prompt`. Raises BadRequest for what the template refuses."""
+        return self._template.render(messages, list(tools))
 
     def rows(self, dialogue: Dialogue) -> list[Row]:
         """One row, or one a reply where the template writes a turn otherwise once others follow it.

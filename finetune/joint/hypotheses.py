@@ -1,0 +1,81 @@
+"""What a recognizer in training writes, and how likely it finds it. Knows no language model and no voice.
+
+Shapes: B rows, M mel bands, T mel frames, S encoder states, N tokens of the longest hypothesis, V vocabulary.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from finetune.recipes.recognizer_model import Network
+
+
+def likeliest(
+    network: Network, mels: Tensor, prompts: Sequence[Sequence[int]], longest: int, end: int
+) -> list[list[int]]:
+    """Text tokens of each row of [B, M, T], as the service decodes with one beam; without gradient or dropout.
+
+    `prompts` are of one length; tokens from `end` on, <|endoftext|>, are special and left out, as the service does.
+    """
+    training = network.training
+    network.eval()
+    written = network.transcribe(mels, prompts, longest)
+    network.train(training)
+    return [[token for token in row if token < end] for row in written]
+
+
+@torch.no_grad()
+def drawn(
+    network: Network,
+    mels: Tensor,
+    prompts: Sequence[Sequence[int]],
+    longest: int,
+    end: int,
+    generator: torch.Generator,
+) -> list[list[int]]:
+    """Text tokens of each row, each token drawn by its probability; only text tokens and the end can be."""
+    training = network.training
+    network.eval()
+    states = network.encode(mels)
+    given = torch.tensor([list(prompt) for prompt in prompts], device=mels.device)
+    ended = torch.zeros(len(prompts), dtype=torch.bool)
+    written: list[list[int]] = [[] for _ in prompts]
+    past = None
+    for _ in range(longest):
+        output = network.whisper.model.decoder(
+            input_ids=given, encoder_hidden_states=states, past_key_values=past, use_cache=True
+        )
+        past = output.past_key_values
+        scores = network.whisper.proj_out(output.last_hidden_state[:, -1]).float()[:, : end + 1].cpu()
+        chosen = torch.multinomial(scores.softmax(-1), 1, generator=generator)[:, 0]
+        ended |= chosen == end
+        for row in (~ended).nonzero()[:, 0].tolist():
+            written[row].append(int(chosen[row]))
+        if ended.all():
+            break
+        given = chosen[:, None].to(mels.device)
+    network.train(training)
+    return written
+
+
+def scores(
+    network: Network, mels: Tensor, prompts: Sequence[Sequence[int]], texts: Sequence[Sequence[int]], end: int
+) -> Tensor:
+    """Logits [B, N + 1, V] of each text's tokens and of its end, one pass, the text being given.
+
+    Row b has len(texts[b]) + 1 places that count; what is behind them is padding.
+    """
+    longest = max((len(text) for text in texts), default=0)
+    given = [[*prompt, *text, *[end] * (longest - len(text))] for prompt, text in zip(prompts, texts, strict=True)]
+    logits: Tensor = network(mels, torch.tensor(given, device=mels.device))
+    return logits[:, len(prompts[0]) - 1 :]
+
+
+def log_probabilities(logits: Tensor, texts: Sequence[Sequence[int]], end: int) -> Tensor:
+    """Natural logarithm [B] of each text's probability, its end included, under `scores` [B, N + 1, V]."""
+    logs = logits.float().log_softmax(-1)
+    wanted = [torch.tensor([*text, end], device=logits.device) for text in texts]
+    return torch.stack([logs[row, torch.arange(len(ids)), ids].sum() for row, ids in enumerate(wanted)])
