@@ -46,6 +46,8 @@ class RecognizerSettings:
     margin_seconds: float = 0.4
     """Silence appended to an utterance before encoding, where `trained_short`."""
     beam_size: int = 1
+    language_token: str = ""
+    """Whisper's code whose token stands for the pack's language, where the model was trained so; empty: its own."""
     no_speech_threshold: float = 0.6
     """No-speech probability above which an utterance is taken for silence or noise: empty text."""
     min_confidence: float = 0.0

@@ -17,6 +17,7 @@ from finetune import config
 
 RECIPES = {
     "language": "LoRA of a chat model on dialogues",
+    "recognizer": "a Whisper on recordings",
     "synthesizer": "a voice on recordings: the starter's own kind, or Coqui VITS",
 }
 
@@ -32,10 +33,15 @@ def main(arguments: Sequence[str]) -> int:
     parser.add_argument("--config", type=Path, required=True, metavar="FILE", help="YAML; see finetune/configs")
     parser.add_argument("overrides", nargs="*", metavar="KEY=VALUE", help="changes the configuration: training.steps=9")
     parser.add_argument("--dry-run", action="store_true", help="says steps, memory, time and disk, and trains nothing")
+    parser.add_argument("--search", type=Path, metavar="FILE", help="YAML: trains trials with keys from ranges")
     parser.add_argument("--resume", action="store_true", help="continues the run in its folder, where there is one")
     args = parser.parse_intermixed_args(arguments)
     try:
         recipe = importlib.import_module(f"finetune.recipes.{args.recipe}")
+        if args.search:
+            search = importlib.import_module("finetune.search")
+            search.run(args.recipe, recipe.Config, args.config, args.overrides, args.search)
+            return 0
         recipe.run(config.load(recipe.Config, args.config, args.overrides), dry_run=args.dry_run, resume=args.resume)
     except ParleyError as error:
         print(f"parley: {error.message}", file=sys.stderr)

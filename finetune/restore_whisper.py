@@ -6,6 +6,7 @@ int8 weights come back as the numbers that they were rounded to, so that the fol
 from __future__ import annotations
 
 import json
+import os
 import re
 import shutil
 from collections.abc import Mapping
@@ -36,7 +37,12 @@ PARTS = {"weight": "weight", "bias": "bias", "gamma": "weight", "beta": "bias"}
 
 
 def restore(pack_stage_folder: Path, out: Path) -> Path:
-    """Writes `out`, a Hugging Face folder, and gives it. Raises ConfigError for what is no CTranslate2 Whisper."""
+    """Writes `out`, a Hugging Face folder, whole or not at all, and gives it; what is there is left as it is.
+
+    Raises ConfigError for what is no CTranslate2 Whisper.
+    """
+    if out.is_dir():
+        return out
     from tokenizers import Tokenizer
     from transformers import PreTrainedTokenizerFast, WhisperFeatureExtractor, WhisperForConditionalGeneration
 
@@ -56,14 +62,19 @@ def restore(pack_stage_folder: Path, out: Path) -> Path:
     kept.alignment_heads = settings["alignment_heads"]
     if settings["lang_ids"]:
         kept.lang_to_id = {tokenizer.id_to_token(token): token for token in settings["lang_ids"]}
-    model.save_pretrained(out)
+    partial = out.with_name(f"{out.name}.{os.getpid()}")  # of several processes, the first to be ready wins
+    model.save_pretrained(partial)
     PreTrainedTokenizerFast(  # type: ignore[no-untyped-call]
         tokenizer_object=tokenizer, bos_token=END, eos_token=END, unk_token=END, pad_token=END
-    ).save_pretrained(out)
+    ).save_pretrained(partial)
     if (pack_stage_folder / FEATURES).is_file():
-        shutil.copyfile(pack_stage_folder / FEATURES, out / FEATURES)
+        shutil.copyfile(pack_stage_folder / FEATURES, partial / FEATURES)
     else:
-        WhisperFeatureExtractor(feature_size=model.config.num_mel_bins).save_pretrained(out)  # type: ignore[no-untyped-call]
+        WhisperFeatureExtractor(feature_size=model.config.num_mel_bins).save_pretrained(partial)  # type: ignore[no-untyped-call]
+    try:
+        partial.rename(out)
+    except OSError:
+        shutil.rmtree(partial)
     return out
 
 

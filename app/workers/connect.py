@@ -92,6 +92,7 @@ def load_recognizer(
         hallucination_confidence=settings.hallucination_confidence,
         max_compression=settings.max_compression,
         language=pack.language,
+        language_token=settings.language_token,
         name=pack.name,
     )
     if not settings.second_opinion:

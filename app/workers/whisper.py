@@ -19,7 +19,7 @@ from app.audio import BYTES_PER_SAMPLE, HEARING_RATE, Pcm16, seconds_of
 from app.errors import WorkerBusy, WorkerError
 from app.workers.base import Health, Transcript, Word
 from app.workers.whisper_batch import CPU, CUDA, FINAL, INTERIM, Batches
-from app.workers.whisper_decoder import SILENCE, Heard, WhisperDecoder
+from app.workers.whisper_decoder import SILENCE, Heard, WhisperDecoder, whisper_code
 from app.workers.whisper_windows import Asked, Window
 
 INTERIM_SECONDS = 0.2  # of new audio before the next interim decode; a word takes about 0.3 s
@@ -48,6 +48,7 @@ class WhisperRecognizer:
         hallucination_confidence: float = 0.8,
         max_compression: float = 2.4,
         language: str = "",
+        language_token: str = "",
         max_utterances: int = 64,
         name: str = "",
     ) -> None:
@@ -56,7 +57,8 @@ class WhisperRecognizer:
         `trained_short`: the encoder runs only as long as the utterance and `margin_seconds`, else 30 s. Text is empty
         where the no-speech probability is above its threshold, the confidence below its own, or the text one that
         nobody said (`whisper_filter.py`). `language`, BCP 47, is for utterances that name none; where it is empty too,
-        a multilingual model detects it. `compute_type` is CTranslate2's: int8, float16, float32 and others.
+        a multilingual model detects it. `language_token` is Whisper's code whose token the model was trained to read
+        for `language`; empty: its own. `compute_type` is CTranslate2's: int8, float16, float32 and others.
         """
         self._decoder = WhisperDecoder(
             path,
@@ -71,6 +73,7 @@ class WhisperRecognizer:
             hallucinations=hallucinations,
             hallucination_confidence=hallucination_confidence,
             max_compression=max_compression,
+            stand_ins={language: language_token} if language_token else {},
         )
         self._language = language
         self._slots = max_utterances
@@ -96,8 +99,9 @@ class WhisperRecognizer:
         """Opens an utterance. Raises WorkerBusy, and BadRequest for a language that the model does not know."""
         if len(self._open) >= self._slots:
             raise WorkerBusy(f"{len(self._open)} utterances are open, the limit is {self._slots}")
-        asked = self._decoder.asked(language or self._language, prompt, hot_words, word_times)
-        recognition = WhisperRecognition(self, asked)
+        language = language or self._language
+        asked = self._decoder.asked(language, prompt, hot_words, word_times)
+        recognition = WhisperRecognition(self, asked, whisper_code(language))
         self._open.add(recognition)
         return recognition
 
@@ -142,9 +146,10 @@ class WhisperRecognizer:
 class WhisperRecognition:
     """One utterance."""
 
-    def __init__(self, recognizer: WhisperRecognizer, asked: Asked) -> None:
+    def __init__(self, recognizer: WhisperRecognizer, asked: Asked, language: str) -> None:
         self._recognizer = recognizer
         self._asked = asked
+        self._language = language
         self._audio = bytearray()
         self._changed = asyncio.Event()
         self._ended = False
@@ -210,7 +215,7 @@ class WhisperRecognition:
             settled.append(replace(one, words=_later(one.words, samples / HEARING_RATE)))
             samples += len(window.waveform)
         self._settled, self._settled_samples = settled[:-1], samples - len(windows[-1].waveform)
-        return _transcript(settled, seconds_of(audio, HEARING_RATE), self._asked.language)
+        return _transcript(settled, seconds_of(audio, HEARING_RATE), self._language)
 
 
 def _later(words: tuple[Word, ...], seconds: float) -> tuple[Word, ...]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import contextlib
 import math
 import os
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -66,8 +66,12 @@ class WhisperDecoder:
         hallucinations: Collection[str],
         hallucination_confidence: float,
         max_compression: float,
+        stand_ins: Mapping[str, str],
     ) -> None:
-        """Loads a local folder or, by hub name, a model of faster-whisper. Raises PackError, WorkerError."""
+        """Loads a local folder or, by hub name, a model of faster-whisper. Raises PackError, WorkerError.
+
+        `stand_ins`: language, BCP 47, to Whisper's code whose token the model was trained to read for it.
+        """
         import ctranslate2
         import tokenizers
 
@@ -93,6 +97,10 @@ class WhisperDecoder:
         self.multilingual: bool = self._model.is_multilingual
         self.device: str = self._model.device
         self.compute_type: str = self._model.compute_type
+        self._stand_ins = {whisper_code(language): code for language, code in stand_ins.items()}
+        for code in self._stand_ins.values():
+            if self._text.token_to_id(f"<|{code}|>") is None:
+                raise PackError(f"{folder} has no token of language {code!r}, which [recognizer] language_token names")
 
     def asked(self, language: str, prompt: str, hot_words: str, word_times: bool) -> Asked:
         """The request as the model takes it; `language` is BCP 47 or empty. Raises BadRequest.
@@ -198,16 +206,21 @@ class WhisperDecoder:
 
     def _tokenizer(self, code: str) -> Any:
         """faster-whisper's tokenizer for a language."""
-        from faster_whisper.tokenizer import Tokenizer
+        from faster_whisper.tokenizer import _LANGUAGE_CODES, Tokenizer
 
         if code not in self._tokenizers:
-            self._tokenizers[code] = Tokenizer(self._text, self.multilingual, task="transcribe", language=code)
+            added = code in self._stand_ins.values() and code not in _LANGUAGE_CODES  # by training: Whisper has no such
+            made = Tokenizer(self._text, self.multilingual, task="transcribe", language="en" if added else code)
+            if added and self.multilingual:
+                made.language = self._text.token_to_id(f"<|{code}|>")
+            self._tokenizers[code] = made
         return self._tokenizers[code]
 
     def _code(self, language: str) -> str:
         """Whisper's code for a BCP 47 tag: `en` for `en-US`. Raises BadRequest for one that the model cannot hear."""
-        code = language.split("-")[0].split("_")[0].lower()
-        code = LANGUAGE_NAMES.get(code, code)
+        code = whisper_code(language)
+        if code in self._stand_ins:
+            return self._stand_ins[code]
         if not code or code == "en":
             return code
         if self.multilingual and self._text.token_to_id(f"<|{code}|>") is not None:
@@ -216,6 +229,12 @@ class WhisperDecoder:
                 return code
         served = "that language" if self.multilingual else "anything but English"
         raise BadRequest(f"this recognizer does not hear {served}, got language {language!r}", param="language")
+
+
+def whisper_code(language: str) -> str:
+    """Whisper's code for a BCP 47 tag, whether or not a model has it: `en` for `en-US`."""
+    code = language.split("-")[0].split("_")[0].lower()
+    return LANGUAGE_NAMES.get(code, code)
 
 
 def _local_folder(path: str) -> Path:

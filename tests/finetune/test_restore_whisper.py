@@ -19,7 +19,7 @@ from tests.sounds import flite
 
 @pytest.fixture(scope="module")
 def restored(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return restore(starter().recognizer_folder, tmp_path_factory.mktemp("restored"))
+    return restore(starter().recognizer_folder, tmp_path_factory.mktemp("restored") / "base")
 
 
 @pytest.mark.parametrize("quantization", ["int8", "float16", "bfloat16", "int16"])
@@ -53,7 +53,7 @@ async def test_what_is_converted_again_hears_the_same(restored: Path, tmp_path: 
 
 def test_what_is_no_whisper_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="holds a TransformerDecoderSpec, expected a WhisperSpec"):
-        restore(starter().language_folder, tmp_path)
+        restore(starter().language_folder, tmp_path / "base")
     whole = (starter().recognizer_folder / "model.bin").read_bytes()
     (tmp_path / "model.bin").write_bytes(whole[:1000])
     with pytest.raises(ConfigError, match="is not a whole CTranslate2 model of format 6: got"):
