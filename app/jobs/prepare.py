@@ -24,8 +24,8 @@ from app.jobs.methods import DIALOGUES, manifest_name
 MEMORY = 4 << 30  # bytes of address space: an archive's own headers must not fill the machine
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Exit status 0, or 1 for data that cannot be used."""
+def main(arguments: Sequence[str] | None = None, memory: int = 0) -> int:
+    """Exit status 0, or 1 for data that cannot be used. `memory` limits this process, while it unpacks and after."""
     parser = argparse.ArgumentParser(prog="python -m app.jobs.prepare")
     parser.add_argument("recipe")
     parser.add_argument("training", type=Path)
@@ -33,19 +33,21 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--validation", type=Path)
     args = parser.parse_args(arguments)
     try:
-        prepare(args.recipe, args.training, args.validation, args.out)
+        prepare(args.recipe, args.training, args.validation, args.out, memory)
     except ParleyError as error:
         print(f"parley: {error.message}", file=sys.stderr)
         return 1
     return 0
 
 
-def prepare(recipe: str, training: Path, validation: Path | None, out: Path) -> None:
+def prepare(recipe: str, training: Path, validation: Path | None, out: Path, memory: int = 0) -> None:
     """Makes `out` from an archive, or from JSONL of chats for `language`. Raises BadRequest."""
     shutil.rmtree(out, ignore_errors=True)  # of an attempt that was cut off
     if zipfile.is_zipfile(training) or tarfile.is_tarfile(training):
         if validation is not None:
             raise BadRequest("validation_file: in an archive, `split` of the manifest's rows says which are dev")
+        if memory:
+            resource.setrlimit(resource.RLIMIT_AS, (memory, memory))
         _unpacked(training, out, manifest_name(recipe))
         return
     if manifest_name(recipe) != DIALOGUES:
@@ -60,7 +62,6 @@ def prepare(recipe: str, training: Path, validation: Path | None, out: Path) -> 
 
 def _unpacked(archive: Path, out: Path, manifest: str) -> None:
     """The archive's folder that has the manifest: its own, or the only one in it."""
-    resource.setrlimit(resource.RLIMIT_AS, (MEMORY, MEMORY))
     whole = out.with_name(f"{out.name}.unpacked")
     shutil.rmtree(whole, ignore_errors=True)
     try:
@@ -92,4 +93,4 @@ def _rows(manifest: Path, split: str) -> list[dict[str, object]]:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(main(memory=MEMORY))

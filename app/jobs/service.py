@@ -16,7 +16,6 @@ from app.jobs.rest_jobs import TRAINING, job_routes
 from app.jobs.rest_packs import pack_routes
 from app.jobs.runner import Runner
 from app.jobs.store import Store
-from app.rest import api_router
 
 CONFIGS = Path(__file__).resolve().parents[2] / "finetune" / "configs"
 
@@ -55,10 +54,10 @@ class Jobs:
 
 def off_routes() -> APIRouter:
     """The routes of a service without jobs: they say so."""
-    router = api_router()
+    router = APIRouter(prefix="/v1", include_in_schema=False)
 
-    @router.api_route("/fine_tuning/{path:path}", methods=["GET", "POST"], include_in_schema=False)
-    @router.api_route("/files{path:path}", methods=["GET", "POST", "DELETE"], include_in_schema=False)
+    @router.api_route("/fine_tuning/{path:path}", methods=["GET", "POST"], response_model=None)
+    @router.api_route("/files{path:path}", methods=["GET", "POST", "DELETE"], response_model=None)
     def off(path: str) -> NoReturn:
         raise JobsUnavailable("fine-tuning jobs are off in this service; --jobs FOLDER turns them on")
 
