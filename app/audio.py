@@ -67,5 +67,5 @@ class Resampler:
         if self._stream is None:
             return pcm
         samples = np.frombuffer(pcm, dtype="<i2")
-        resampled: bytes = self._stream.resample_chunk(samples, last=last).astype("<i2").tobytes()
+        resampled: bytes = self._stream.resample_chunk(samples, last=last).tobytes()  # int16, as it was made for
         return resampled
