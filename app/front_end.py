@@ -65,11 +65,15 @@ def spelled(word: str, letters: frozenset[str]) -> str:
     """
     found = ""
     for letter in unicodedata.normalize("NFC", word):
-        bare = "".join(c for c in unicodedata.normalize("NFD", letter) if not unicodedata.combining(c))
         latin = "".join(plain(letter)) if letter.isalpha() else ""
-        ways = [letter, bare, latin]
+        ways = [letter, bare(letter), latin]
         found += next((way for way in ways if way and letters.issuperset(way)), "" if letter == "'" else letter)
     return found
+
+
+def bare(letter: str) -> str:
+    """A letter without its marks: é -> e."""
+    return "".join(c for c in unicodedata.normalize("NFD", letter) if not unicodedata.combining(c))
 
 
 def facts_of(front: FrontEnd, language: str, symbols: Symbols, said: Mapping[str, str]) -> dict[str, Any]:

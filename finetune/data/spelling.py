@@ -86,12 +86,16 @@ def voice(folder: Path) -> Speller:
 
 def _letters(folder: Path) -> set[str] | None:
     """What the voice reads; None for one that reads phones, which eSpeak NG makes of any letter it knows."""
+    facts = folder / "voice.json"
+    said: dict[str, Any] = json.loads(facts.read_text(encoding="utf-8")) if facts.is_file() else {}
+    if said.get("symbols") == "characters":  # ours: digits become words before, marks that it has not are dropped
+        return {*said["phones"][1:], *string.digits}
     lexicon, vocabulary, config = folder / "lexicon.txt.gz", folder / "vocab.json", folder / "config.json"
     if lexicon.is_file():  # ours: letter rules were learnt from the lexicon's words, digits become words before
         with gzip.open(lexicon, "rt", encoding="utf-8") as file:
             return {letter for line in file for letter in line.split(" ", 1)[0]} | set(string.digits)
     if vocabulary.is_file():
-        said: dict[str, Any] = json.loads(vocabulary.read_text(encoding="utf-8"))
+        said = json.loads(vocabulary.read_text(encoding="utf-8"))
         said = said.get("model", {}).get("vocab", said)  # XTTS has a whole tokenizer in it
         return {letter for token in said for letter in token}
     if (folder / "vocab.txt").is_file():  # MMS as Meta publishes it: a symbol a line

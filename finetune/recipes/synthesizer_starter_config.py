@@ -57,7 +57,7 @@ class Config:
     symbols: Literal["characters", "lexicon"] = "characters"
     letters: str = ""
     """With `characters`: the language's own letters, in lower case, with the apostrophe where it is one. Others lose
-    their marks (é -> e), or are an error."""
+    their marks (é -> e), or are an error in the data; what is to be said later is also put into Latin letters."""
     lexicon: str = ""
     """With `lexicon`: a manifest of `parley data import lexicon`."""
     said: tuple[str, ...] = ()

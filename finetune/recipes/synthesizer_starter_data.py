@@ -11,7 +11,7 @@ from pathlib import Path
 
 from torch import Tensor
 
-from app.front_end import FrontEnd, Symbols, by_characters, by_lexicon, spelled
+from app.front_end import FrontEnd, Symbols, bare, by_characters, by_lexicon
 from app.pronounce import LEXICON, RULES, Pronouncer
 from app.spoken_any import says_numbers, says_sign
 from finetune import sampling
@@ -82,9 +82,10 @@ def _expect_known(
     counts: Counter[str] = Counter()
     first: dict[str, str] = {}
     for row in rows:
-        letters = {letter for word in front.words(row.text) for letter in spelled(word.word, known) if letter != "'"}
+        words = "".join(word.word for word in front.words(row.text)).replace("'", "")
+        letters = {letter for letter in words if not {letter, bare(letter)} & known}
         signs = {c for c in row.text if not c.isalnum() and c.isprintable() and not says_sign(c, language, said)}
-        for character in (letters - known) | signs:
+        for character in letters | signs:
             counts[character] += 1
             first.setdefault(character, row.id)
     if counts:
