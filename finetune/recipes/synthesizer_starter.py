@@ -17,11 +17,11 @@ from finetune import checkpoint
 from finetune import dry_run as estimates
 from finetune.data.errors import DataError
 from finetune.data_of_run import utterances
-from finetune.loop import Task, Training, train
+from finetune.loop import Task, train
 from finetune.recipes import synthesizer_starter_export as exporting
 from finetune.recipes.synthesizer_starter_config import Config
 from finetune.recipes.synthesizer_starter_data import Batches, Reading, items_of, reading_of, recordings_of, voices_of
-from finetune.run import Run, open_run
+from finetune.run import open_run
 from finetune.starter.voice_acoustic import WEIGHTS, Acoustic, Item, batch_losses, collate
 from finetune.starter.voice_alignment import aligned
 from finetune.starter.voice_corpus import Recording, extract, load
@@ -78,12 +78,16 @@ def run(config: Config, *, dry_run: bool = False, resume: bool = False) -> None:
     with PartialState(cpu=config.training.device == "cpu").main_process_first():
         corpus = Corpus(opened.folder, recordings, reading, voices)
 
-    # 6. The vocoder: mel spectrum and pitch to samples
-    stage(opened, "vocoder", corpus.vocoder_task(vocoder, config), config.vocoder)
+    # 6. The vocoder: mel spectrum and pitch to samples; a run folder of its own in RUN/vocoder
+    training = config.vocoder
+    own = open_run(
+        opened.folder / "vocoder", "synthesizer", training, data={}, seed=training.seed, resume=True, may_differ=()
+    )
+    train(corpus.vocoder_task(vocoder, config), training, own)
 
     # 7. The acoustic model: symbols to durations, pitch and mel spectrum
     task = corpus.acoustic_task(acoustic, config)
-    stage(opened, "acoustic", task, config.training)
+    train(task, config.training, opened)
 
     # 8. Export, proved by the service's own engine on texts of dev
     if opened.main:
@@ -99,16 +103,6 @@ def networks(config: Config, symbols: Sequence[str], speakers: int) -> tuple[Aco
     size = config.size
     acoustic = Acoustic(size.width, size.encoder, size.tone, size.decoder, symbols=len(symbols), speakers=speakers)
     return acoustic, FilterNetwork(size.width, size.vocoder)
-
-
-def stage(opened: Run, name: str, task: Task, training: Training) -> None:
-    """Trains one network in RUN/name, a run folder of its own; leaves the best weights in it."""
-    own = open_run(
-        opened.folder / name, f"synthesizer {name}", training, data={}, seed=training.seed, resume=True, may_differ=()
-    )
-    train(task, training, own)
-    if opened.main:
-        opened.note(**{name: {key: own.facts()[key] for key in ("steps", "best_step", "best_on_dev")}})
 
 
 class Corpus:
