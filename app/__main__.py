@@ -25,6 +25,7 @@ from app.bench import command as bench
 from app.catalogue import Catalogue
 from app.config import Settings
 from app.errors import ParleyError
+from app.jobs import command as jobs_command
 from app.packs import Pack, find_pack
 
 STAGES = ("recognizer", "language", "synthesizer")
@@ -49,6 +50,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     packs_command.add_arguments(
         commands.add_parser("packs", help="versions of language packs: build, promote, roll back")
     )
+    jobs_command.add_arguments(commands.add_parser("jobs", help="fine-tuning jobs of a running service"))
     commands.add_parser("bench", add_help=False, help="measures this machine; parley bench --help")
     # Training adds its commands by entry points, so that the service never imports it.
     added = {entry.name: entry for entry in importlib.metadata.entry_points(group="parley.commands")}
@@ -67,6 +69,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
             return models.run(args)
         if args.command == "packs":
             return packs_command.run(args)
+        if args.command == "jobs":
+            return jobs_command.run(args)
         settings = config.settings_of(args)
         _log_to_stderr(args.command, settings.log_level)
         if args.command == "serve":
@@ -145,7 +149,8 @@ def _gateways(settings: Settings) -> Iterator[list[supervisor.Child]]:
     arguments = ["gateway", *config.arguments_of(dataclasses.replace(settings, workers=1))]
     secrets = config.secrets_of(settings)
     if settings.workers == 1:
-        yield [supervisor.Child("gateway", arguments, f"{settings.url_at(settings.port)}/health", secrets)]
+        here = f"{settings.url_at(settings.port)}/health"
+        yield [supervisor.Child("gateway", arguments, here, secrets, drain_seconds=settings.drain_seconds)]
         return
     with tempfile.TemporaryDirectory(prefix="parley-metrics-") as folder:
         children = []
@@ -153,7 +158,9 @@ def _gateways(settings: Settings) -> Iterator[list[supervisor.Child]]:
             own_port = supervisor.free_port()
             environment = {**secrets, listen.OWN_PORT: str(own_port), metrics.SHARED_FOLDER: folder}
             health = f"{settings.scheme}://127.0.0.1:{own_port}/health"
-            children.append(supervisor.Child(f"gateway {number + 1}", arguments, health, environment))
+            name = f"gateway {number + 1}"
+            drain = settings.drain_seconds
+            children.append(supervisor.Child(name, arguments, health, environment, drain_seconds=drain))
         yield children
 
 
@@ -172,7 +179,8 @@ def _run_process(command: str, settings: Settings) -> None:
     access = Access(settings.api_keys, settings.operator_keys, settings.hosts, settings.origins)
     pack = find_pack(Path(settings.packs), settings.pack)
     app = _gateway(settings, pack, access) if command == "gateway" else _worker(command, settings, pack, access)
-    listen.run(app, settings.host, settings.port, tls_cert=settings.tls_cert, tls_key=settings.tls_key)
+    tls = {"tls_cert": settings.tls_cert, "tls_key": settings.tls_key}
+    listen.run(app, settings.host, settings.port, seats=getattr(app.state, "seats", None), **tls)
 
 
 def _gateway(settings: Settings, pack: Pack, access: Access) -> FastAPI:
@@ -186,7 +194,12 @@ def _gateway(settings: Settings, pack: Pack, access: Access) -> FastAPI:
         connect.reach_language(settings.language, api_key=settings.language_key, model=settings.language_model),
         connect.reach_synthesizer(settings.synthesizer, api_key=settings.worker_key),
     )
-    options = GatewayOptions(max_sessions=settings.max_sessions, packs=Path(settings.packs), default_pack=settings.pack)
+    options = GatewayOptions(
+        max_sessions=settings.max_sessions,
+        drain_seconds=settings.drain_seconds,
+        packs=Path(settings.packs),
+        default_pack=settings.pack,
+    )
     jobs = None
     if settings.jobs:
         jobs = Jobs(

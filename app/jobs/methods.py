@@ -33,15 +33,15 @@ class Method:
     stage: str
     """Of a pack, that what was trained becomes."""
     manifest: str
-    batch: str
-    """The recipe's key of a batch's rows."""
+    small: str
+    """The configuration for a machine without a GPU."""
 
 
 METHODS: Final[Mapping[str, Method]] = {
-    "recognizer": Method("recognizer", "recognizer", UTTERANCES, "rows"),
-    "language": Method("language", "language", DIALOGUES, "rows"),
-    "synthesizer": Method("synthesizer", "voice", UTTERANCES, "batch"),
-    "supervised": Method("language", "language", DIALOGUES, "rows"),  # OpenAI's name for it
+    "recognizer": Method("recognizer", "recognizer", UTTERANCES, "recognizer_tiny"),
+    "language": Method("language", "language", DIALOGUES, "language_tiny"),
+    "synthesizer": Method("synthesizer", "voice", UTTERANCES, "synthesizer"),
+    "supervised": Method("language", "language", DIALOGUES, "language_tiny"),  # OpenAI's name for it
 }
 
 
@@ -114,13 +114,13 @@ def dataset_of(places: Places, reference: str, manifest: str) -> Path:
     raise NotFound(f"there is no data set {name!r} with a {manifest} in the service's datasets", param="training_file")
 
 
-def configuration_of(places: Places, recipe: str, asked: str | None, gpu: bool) -> str:
+def configuration_of(places: Places, method: Method, asked: str | None, gpu: bool) -> str:
     """Name of the recipe's configuration: `asked`, or the one for this machine. Raises BadRequest, JobsUnavailable."""
-    known = sorted(path.stem for path in places.configs.glob("*.yaml") if path.stem.split("_")[0] == recipe)
+    known = sorted(path.stem for path in places.configs.glob("*.yaml") if path.stem.split("_")[0] == method.recipe)
     if not known:
-        raise JobsUnavailable(f"this service has no configuration of the recipe {recipe}")
+        raise JobsUnavailable(f"this service has no configuration of the recipe {method.recipe} in {places.configs}")
     if asked is None:
-        asked = recipe if gpu or f"{recipe}_tiny" not in known else f"{recipe}_tiny"
+        asked = method.recipe if gpu and method.recipe in known else method.small
     if asked not in known:
         raise BadRequest(f"got {asked!r}, expected one of {', '.join(known)}", param="method.configuration")
     return asked
@@ -160,14 +160,15 @@ def overrides_of(
             continue
         one_or_many = [_resolved(places, method, item) for item in (value if isinstance(value, list) else [value])]
         values[key] = one_or_many if isinstance(value, list) else one_or_many[0]
+    batch = "batch" if "batch" in own else "rows"  # the recipe's key for the rows of one
     openai = {key: given[key] for key in OPENAI if given.get(key, AUTO) != AUTO}
     if "batch_size" in openai:
-        values.setdefault(method.batch, int(openai["batch_size"]))
+        values.setdefault(batch, int(openai["batch_size"]))
     if "learning_rate_multiplier" in openai:
         rate = float(own["training"]["learning_rate"]) * float(openai["learning_rate_multiplier"])
         values.setdefault("training.learning_rate", rate)
     if "n_epochs" in openai:
-        rows = values.get(method.batch, own.get(method.batch, 8)) * values.get(
+        rows = values.get(batch, own.get(batch, 8)) * values.get(
             "training.accumulate", own["training"].get("accumulate", 1)
         )
         steps = math.ceil(openai["n_epochs"] * _rows_to_learn(manifest) / rows)

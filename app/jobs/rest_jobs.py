@@ -103,7 +103,7 @@ def job_routes(
         given = {**(body.hyperparameters or {}), **tuning.hyperparameters}
         check_hyperparameters(given)
         method = METHODS[body.method.type]
-        configuration = configuration_of(places, method.recipe, tuning.configuration, GPU.exists())
+        configuration = configuration_of(places, method, tuning.configuration, GPU.exists())
         base_of(places, body.model)
         if body.training_file.startswith(DATASET):
             dataset_of(places, body.training_file, method.manifest)
