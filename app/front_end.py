@@ -65,9 +65,10 @@ def spelled(word: str, letters: frozenset[str]) -> str:
     """
     found = ""
     for letter in unicodedata.normalize("NFC", word):
-        latin = "".join(plain(letter)) if letter.isalpha() else ""
-        ways = [letter, bare(letter), latin]
-        found += next((way for way in ways if way and letters.issuperset(way)), "" if letter == "'" else letter)
+        if letter not in letters:
+            ways = (bare(letter), "".join(plain(letter)) if letter.isalpha() else "")
+            letter = next((way for way in ways if way and letters.issuperset(way)), "" if letter == "'" else letter)
+        found += letter
     return found
 
 

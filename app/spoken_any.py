@@ -55,6 +55,7 @@ class _Reading:
         self._local = LOCAL.get(language, Local())
         self._own = said
         self._signs = {**self._local.signs, **said}
+        self._initials = bool(self._local.letters) and not (text.isupper() and len(text.split()) > 1)
         self._found: list[SpokenWord] = []
 
     def words(self) -> list[SpokenWord]:
@@ -76,17 +77,20 @@ class _Reading:
         while end < len(self._text) and (_is_letter(self._text[end]) or self._text[end] in APOSTROPHES):
             end += 1
         word, lower = self._text[start:end], self._text[start:end].lower()
-        if self._local.letters and 1 < len(word) <= LONGEST_INITIALS and word.isupper():
+        if self._initials and len(word) <= LONGEST_INITIALS and word.isupper():
             lower = " ".join(self._local.letters.get(letter, letter) for letter in lower)
         self._say(self._local.short.get(lower, lower), start, end)
         return end
 
     def _time(self, start: int) -> int:
-        """14:30, or 7 Uhr; 0 where there is no time."""
-        found = re.compile(r"(\d\d?)(?::(\d\d)(?![\d:]))?( ?Uhr\b)?").match(self._text, start)
-        if not self._local.clock or not found or not (found[2] or found[3]):
+        """14:30, 14.30 Uhr or 7 Uhr; 0 where there is no time."""
+        word = rf" ?{self._local.clock_word}\b"
+        found = re.compile(rf"(\d\d?)(?:(?::(\d\d)(?![\d:])|\.(\d\d)(?={word}))({word})?|{word})").match(
+            self._text, start
+        )
+        if not self._local.clock or not found:
             return 0
-        hour, minute = int(found[1]), int(found[2] or 0)
+        hour, minute = int(found[1]), int(found[2] or found[3] or 0)
         if hour > 24 or minute > 59:
             return 0
         # "ein Uhr": the masculine form stands before a noun.

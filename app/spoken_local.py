@@ -17,6 +17,8 @@ class Local:
     """Character to words; "-" is the minus before a number."""
     clock: str = ""
     """A time of day, of {hour} and {minute}."""
+    clock_word: str = ""
+    """What may stand after one: 7 Uhr."""
     range: str = ""
     """Between two numbers: 3-5."""
     months: tuple[str, ...] = ()
@@ -24,7 +26,7 @@ class Local:
     short: Mapping[str, str] = field(default_factory=dict)
     """Words that are said otherwise than written, in lower case; an abbreviation without its point."""
     letters: Mapping[str, str] = field(default_factory=dict)
-    """Names of letters, for up to four capitals: USB."""
+    """Names of letters, for one to four capitals: USB."""
 
 
 _GERMAN = Local(
@@ -34,6 +36,7 @@ _GERMAN = Local(
         ",": "komma", "<": "kleiner als", ">": "größer als", "½": "einhalb",
     },
     clock="{hour} uhr {minute}",
+    clock_word="Uhr",
     range="bis",
     months=(
         "januar", "februar", "märz", "april", "mai", "juni", "juli", "august", "september", "oktober", "november",

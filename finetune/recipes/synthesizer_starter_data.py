@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import random
+import unicodedata
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -84,7 +85,8 @@ def _expect_known(
     for row in rows:
         words = "".join(word.word for word in front.words(row.text)).replace("'", "")
         letters = {letter for letter in words if not {letter, bare(letter)} & known}
-        signs = {c for c in row.text if not c.isalnum() and c.isprintable() and not says_sign(c, language, said)}
+        text = unicodedata.normalize("NFC", row.text)
+        signs = {c for c in text if not c.isalnum() and c.isprintable() and not says_sign(c, language, said)}
         for character in letters | signs:
             counts[character] += 1
             first.setdefault(character, row.id)

@@ -181,7 +181,8 @@ def stretches(
 def vocoder_loss(network: nn.Module, batch: Sequence[Tensor]) -> Tensor:
     """Mean spectral loss of what `stretches` drew."""
     mel, tone, pulses, noise, recorded = batch
-    return spectral_loss(*aligned(filtered(pulses, noise, *network(mel, tone)), recorded))
+    harmonic, breath = (cepstra.float() for cepstra in network(mel, tone))  # Fourier transforms know no 16 bits
+    return spectral_loss(*aligned(filtered(pulses, noise, harmonic, breath), recorded))
 
 
 def aligned(made: Tensor, recorded: Tensor) -> tuple[Tensor, Tensor]:

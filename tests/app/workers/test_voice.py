@@ -176,3 +176,6 @@ def test_a_folder_that_is_no_voice_is_refused(tmp_path: Path) -> None:
     (tmp_path / "voice" / "voice.json").write_text(facts.replace("24000", "16000"))
     with pytest.raises(PackError, match="sample_rate is 16000, expected 24000"):
         OnnxVoice(tmp_path / "voice")
+    (tmp_path / "voice" / "voice.json").write_text(facts.replace('"format": 1', '"format": 2'))
+    with pytest.raises(PackError, match=r"lacks \['language', 'said', 'symbols'\]"):
+        OnnxVoice(tmp_path / "voice")
