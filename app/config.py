@@ -62,6 +62,8 @@ class Settings:
     """PEM private key of the certificate."""
     max_sessions: int = 256
     """Callers at once in each gateway process; further ones are refused."""
+    drain_seconds: int = 20
+    """How long a gateway that is asked to leave lets running turns come to their end."""
     resident_packs: int = 4
     """Packs that a worker holds in memory at most; idle ones make room for others."""
     device: str = "auto"
@@ -94,6 +96,8 @@ class Settings:
             raise SettingsError(f"workers must be at least 1, got {self.workers}")
         if self.max_sessions < 1:
             raise SettingsError(f"max-sessions must be at least 1, got {self.max_sessions}")
+        if self.drain_seconds < 0:
+            raise SettingsError(f"drain-seconds must be at least 0, got {self.drain_seconds}")
         if self.resident_packs < 1:
             raise SettingsError(f"resident-packs must be at least 1, got {self.resident_packs}")
         if self.threads < 1:

@@ -27,6 +27,7 @@ from app.packs import Pack
 from app.rest import envelope_of, error_response, install, model_routes
 from app.rest_audio import speech_routes, transcription_routes
 from app.rest_chat import chat_routes
+from app.seats import Seats
 from app.server_events import Error
 from app.session import SESSION_SECONDS, Session
 from app.speaking import Workers
@@ -38,7 +39,8 @@ log = logging.getLogger("parley.gateway")
 WEB = Path(__file__).parent / "web"
 HEALTH_SECONDS = 3.0  # a stage that does not answer by then is down; the page waits 4 s
 CLOSE_SECONDS = 1.0  # for a last frame to leave
-POLICY_VIOLATION, TRY_AGAIN_LATER = 1008, 1013  # close codes, RFC 6455 and the IANA registry of WebSockets
+QUIET_SECONDS = 0.1  # between two looks whether a caller's turn is over
+POLICY_VIOLATION, SERVICE_RESTART, TRY_AGAIN_LATER = 1008, 1012, 1013  # RFC 6455 and the IANA registry of close codes
 CONTENT_POLICY = (
     "default-src 'self'; connect-src 'self' ws: wss:; worker-src 'self' blob:; img-src 'self' data:; "
     "media-src 'self' blob:; frame-ancestors 'none'; base-uri 'none'; form-action 'self'"
@@ -55,6 +57,8 @@ class GatewayOptions:
     """A client that takes no frame for this long has its session ended."""
     max_sessions: int = 256
     """Callers at once; further ones are refused at the handshake."""
+    drain_seconds: float = 20.0
+    """How long a turn under way may take to its end once this process is asked to leave."""
     packs: Path | None = None
     """Folder of the packs that a session or request may name; None: only the default one."""
     default_pack: str = ""
@@ -79,7 +83,7 @@ def create_app(
                 yield
 
     app = FastAPI(title="Parley", docs_url=None, redoc_url=None, lifespan=lifespan)
-    seats = _Seats(options.max_sessions)
+    app.state.seats = seats = Seats(options.max_sessions, drain_seconds=options.drain_seconds)
     listening = vad.SharedVad()
     catalogue = Catalogue(pack, options.packs, name=options.default_pack)
     app.include_router(model_routes(catalogue))
@@ -101,17 +105,19 @@ def create_app(
         return FileResponse(WEB / "operator.html")
 
     @app.get("/health")
-    async def health() -> dict[str, Any]:
+    async def health(response: Response) -> dict[str, Any]:
         stages: dict[str, Recognizer | LanguageModel | Synthesizer] = {
             "recognizer": workers.recognizer,
             "language": workers.language,
             "synthesizer": workers.synthesizer,
         }
         states = await asyncio.gather(*(_state(worker) for worker in stages.values()))
-        well = all(state["state"] == "ok" for state in states)
+        status = "ok" if all(state["state"] == "ok" for state in states) else "degraded"
+        if seats.draining:
+            status, response.status_code = "draining", 503  # by which a load balancer sends nobody here
         pack = catalogue.find("")
         return {
-            "status": "ok" if well else "degraded",
+            "status": status,
             "workers": dict(zip(stages, states, strict=True)),
             "pack": {
                 "name": pack.name,
@@ -151,7 +157,7 @@ def create_app(
             )
             tracing.session.set(session.id)
             async with session:
-                await _converse(socket, session, options.patience_seconds)
+                await _converse(socket, session, options.patience_seconds, seats)
 
     return app
 
@@ -162,22 +168,6 @@ async def _watched() -> AsyncIterator[None]:
     watching = asyncio.create_task(metrics.watch_loop())
     yield
     watching.cancel()
-
-
-class _Seats:
-    """As many `with` blocks at once as there are seats; one more raises ServiceFull."""
-
-    def __init__(self, seats: int) -> None:
-        self._seats = seats
-        self._taken = 0
-
-    def __enter__(self) -> None:
-        if self._taken >= self._seats:
-            raise ServiceFull(f"All {self._seats} sessions are taken; try again in a moment")
-        self._taken += 1
-
-    def __exit__(self, *_: object) -> None:
-        self._taken -= 1
 
 
 async def _deny(socket: WebSocket, error: ParleyError) -> None:
@@ -192,13 +182,15 @@ async def _deny(socket: WebSocket, error: ParleyError) -> None:
     await socket.close(TRY_AGAIN_LATER if isinstance(error, ServiceFull) else POLICY_VIOLATION, reason)
 
 
-async def _converse(socket: WebSocket, session: Session, patience_seconds: float) -> None:
-    """Two pumps, until the client leaves, stops reading, or its hour is over."""
+async def _converse(socket: WebSocket, session: Session, patience_seconds: float, seats: Seats) -> None:
+    """Two pumps, until the client leaves, stops reading, its hour is over, or the process leaves and it is quiet."""
     code, reason = 1000, ""
     writing = asyncio.create_task(_write(socket, session, patience_seconds))
     reading = asyncio.create_task(_read(socket, session))
+    leaving = asyncio.create_task(_quiet_while_draining(session, seats))
+    pumps = {writing, reading, leaving}
     try:
-        done, _ = await asyncio.wait({writing, reading}, timeout=SESSION_SECONDS, return_when=asyncio.FIRST_COMPLETED)
+        done, _ = await asyncio.wait(pumps, timeout=SESSION_SECONDS, return_when=asyncio.FIRST_COMPLETED)
         if not done:
             expired = BadRequest("Your session hit the maximum duration of 60 minutes.", code="session_expired")
             with contextlib.suppress(TimeoutError):
@@ -207,6 +199,8 @@ async def _converse(socket: WebSocket, session: Session, patience_seconds: float
                     await asyncio.wait({writing})
         for task in done:
             task.result()
+        if leaving in done:
+            code, reason = SERVICE_RESTART, "This service is being replaced; call again"
     except WebSocketDisconnect:
         return
     except SlowClient as error:
@@ -214,13 +208,22 @@ async def _converse(socket: WebSocket, session: Session, patience_seconds: float
         metrics.REFUSALS.labels(error.code).inc()
         code, reason = POLICY_VIOLATION, error.message
     finally:
-        for task in (writing, reading):
+        for task in pumps:
             task.cancel()
-        await asyncio.gather(writing, reading, return_exceptions=True)
+        await asyncio.gather(*pumps, return_exceptions=True)
     # RuntimeError: closed by the peer meanwhile. TimeoutError: it waits behind what the peer has not taken.
     with contextlib.suppress(RuntimeError, TimeoutError):
         async with asyncio.timeout(CLOSE_SECONDS):
             await socket.close(code, reason)
+
+
+async def _quiet_while_draining(session: Session, seats: Seats) -> None:
+    """Returns when the process is being replaced and this caller's turn has come to its end."""
+    await seats.until_draining()
+    while True:
+        if session.is_quiet:
+            return
+        await asyncio.sleep(QUIET_SECONDS)
 
 
 async def _read(socket: WebSocket, session: Session) -> None:

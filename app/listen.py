@@ -7,14 +7,20 @@ stays where it began. Such a process has a loopback port of its own besides, whe
 from __future__ import annotations
 
 import gc
+import logging
 import os
+import signal
 import socket
 import sys
+from types import FrameType
 
 import uvicorn
 from starlette.types import ASGIApp
 
 from app.errors import SettingsError
+from app.seats import Seats
+
+log = logging.getLogger("parley.listen")
 
 OWN_PORT = "PARLEY_OWN_PORT"  # set by the supervisor for each of several gateway processes
 BACKLOG = 2048  # calls that wait to be accepted, as uvicorn's own
@@ -48,8 +54,38 @@ def listen(host: str, port: int, *, shared: bool) -> list[socket.socket]:
     return sockets
 
 
-def run(app: ASGIApp, host: str, port: int, *, tls_cert: str = "", tls_key: str = "") -> None:
-    """Serves until SIGINT or SIGTERM. Raises SettingsError for an address that cannot be listened on."""
+class Server(uvicorn.Server):
+    """uvicorn's, which at the first SIGTERM serves on until its seats have drained."""
+
+    def __init__(self, config: uvicorn.Config, seats: Seats | None) -> None:
+        super().__init__(config)
+        self._seats = seats
+        self._asked_to_leave = False
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        """A signal has come. It may have interrupted anything, so that the seats hear of it at the next tick."""
+        if sig == signal.SIGTERM and self._seats is not None and self.started and not self._asked_to_leave:
+            self._asked_to_leave = True
+        else:
+            super().handle_exit(sig, frame)
+
+    async def on_tick(self, counter: int) -> bool:
+        """Ten times a second: whether to leave now."""
+        if self._asked_to_leave and self._seats is not None:
+            if not self._seats.draining:
+                log.info("asked to leave: no new sessions, running turns have %.0f s", self._seats.drain_seconds)
+                self._seats.drain()
+            self.should_exit = self.should_exit or self._seats.drained
+        return await super().on_tick(counter)
+
+
+def run(
+    app: ASGIApp, host: str, port: int, *, tls_cert: str = "", tls_key: str = "", seats: Seats | None = None
+) -> None:
+    """Serves until SIGINT or SIGTERM; with `seats`, SIGTERM drains them first and a second one does not wait.
+
+    Raises SettingsError for an address that cannot be listened on.
+    """
     own_port = int(os.environ.get(OWN_PORT, "0"))
     sockets = listen(host, port, shared=own_port > 0)
     if own_port:
@@ -66,7 +102,7 @@ def run(app: ASGIApp, host: str, port: int, *, tls_cert: str = "", tls_key: str 
         ssl_keyfile=tls_key or None,
         timeout_graceful_shutdown=3,
     )
-    server = uvicorn.Server(config)
+    server = Server(config, seats)
     gc.collect()
     gc.freeze()  # a full collection would stop every caller to look again at a hundred thousand objects of libraries
     try:

@@ -282,6 +282,11 @@ class Session:
 
     # 4. Out to the socket.
 
+    @property
+    def is_quiet(self) -> bool:
+        """Nobody speaks, nothing is owed, and what was said has been heard."""
+        return self._utterance is None and self._turn.ear is Ear.QUIET and self._speaking.is_quiet and not self._outbox
+
     async def frames(self) -> AsyncIterator[str]:
         """JSON frames in order, without end; each counts as handed over when it is taken."""
         while True:

@@ -73,6 +73,8 @@ class Speaking:
         """A caller's utterance has not been answered yet."""
         self.response: Response | None = None
         """The reply that is running."""
+        self.heard_at = 0.0
+        """When the caller will have heard all audio so far, by `time.monotonic()`."""
         self._pack = pack
         self._workers = workers
         self._toolbox = toolbox
@@ -87,6 +89,12 @@ class Speaking:
         self._announcements: collections.deque[str] = collections.deque()  # of timers that have ended
         self._timer: asyncio.Task[None] | None = None
         self._replying: asyncio.Task[None] | None = None
+
+    @property
+    def is_quiet(self) -> bool:
+        """No reply runs or is owed, and the last one has been heard."""
+        busy = self._turn.mouth is Mouth.REPLYING or self.transcribing or self.owes_answer or self._announcements
+        return not busy and time.monotonic() >= self.heard_at
 
     async def answer_if_owed(self) -> None:
         """Answers once the caller is quiet, all words are there and nothing else is being said."""
@@ -132,6 +140,7 @@ class Speaking:
         assert task is not None
         self._turn.apply(event)
         self.response = None
+        self.heard_at = 0.0
         task.cancel()
         await self._outbox.drop(lambda booking: booking.response is response)
         details = {"type": "cancelled", "reason": reason}
@@ -212,6 +221,7 @@ class Speaking:
         async with contextlib.aclosing(speech):
             async for piece in speech:
                 await self._outbox.put(*response.say(piece))
+                self.heard_at = max(self.heard_at, time.monotonic()) + piece.seconds
                 if clock.first_audio is None and piece.pcm:
                     clock.first_audio = time.monotonic()
                     clock.count()

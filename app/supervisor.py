@@ -49,6 +49,8 @@ class Child:
     health_url: str
     environment: Mapping[str, str] = field(default_factory=dict)
     start_seconds: float = START_SECONDS
+    drain_seconds: float = 0.0
+    """For a process whose callers' turns come to their end first: it is asked to leave before the others are."""
     process: asyncio.subprocess.Process | None = None
 
 
@@ -180,11 +182,19 @@ async def _is_well(client: httpx.AsyncClient, url: str) -> bool:
 
 async def _stop_all(children: Sequence[Child]) -> None:
     running = [child for child in children if child.process is not None and child.process.returncode is None]
-    for child in running:
+    draining = [child for child in running if child.drain_seconds]
+    await _stop(draining, max((child.drain_seconds for child in draining), default=0.0))  # they need the others so long
+    await _stop([child for child in running if not child.drain_seconds], 0.0)
+    for child in children:
+        _kill_group(child, signal.SIGKILL)
+
+
+async def _stop(children: Sequence[Child], drain_seconds: float) -> None:
+    for child in children:
         _kill_group(child, signal.SIGTERM)
-    waits = [asyncio.create_task(child.process.wait()) for child in running if child.process is not None]
+    waits = [asyncio.create_task(child.process.wait()) for child in children if child.process is not None]
     if waits:
-        await asyncio.wait(waits, timeout=STOP_SECONDS)
+        await asyncio.wait(waits, timeout=drain_seconds + STOP_SECONDS)
     for child in children:
         _kill_group(child, signal.SIGKILL)
     await asyncio.gather(*waits)

@@ -18,6 +18,7 @@ from websockets.exceptions import ConnectionClosed
 from app.access import Access
 from app.supervisor import free_port
 from app.workers import server
+from app.workers.base import LanguageModel
 from app.workers.scripted import ScriptedLanguage, ScriptedRecognizer, ScriptedSynthesizer
 from tests.app.test_metrics import scraped
 from tests.realtime import Caller, calling
@@ -28,17 +29,20 @@ MOST_CALLS = 64  # the kernel spreads them by chance: that all of them reach one
 
 
 @asynccontextmanager
-async def gateways(count: int) -> AsyncIterator[tuple[str, asyncio.subprocess.Process]]:
+async def gateways(
+    count: int, *arguments: str, language: LanguageModel | None = None
+) -> AsyncIterator[tuple[str, asyncio.subprocess.Process]]:
     """Gateway processes on a free port, their workers scripted, in this process; and their supervisor."""
     access = Access()
     recognizer = server.recognizer_app(ScriptedRecognizer([]), access=access, model="scripted")
-    language = server.language_app(ScriptedLanguage(["Yes."], repeat=True), access=access, model="en-starter")
+    language = language or ScriptedLanguage(["Yes."], repeat=True)
+    writer = server.language_app(language, access=access, model="en-starter")
     synthesizer = server.synthesizer_app(ScriptedSynthesizer(voices=["nova"]), access=access, model="scripted")
-    async with serving(recognizer) as hears, serving(language) as writes, serving(synthesizer) as speaks:
+    async with serving(recognizer) as hears, serving(writer) as writes, serving(synthesizer) as speaks:
         port = free_port()
         process = await asyncio.create_subprocess_exec(
             sys.executable, "-m", "app", "gateway", "--workers", str(count), "--port", str(port), "--recognizer", hears,
-            "--language", writes, "--language-model", "en-starter", "--synthesizer", speaks,
+            "--language", writes, "--language-model", "en-starter", "--synthesizer", speaks, *arguments,
             stdout=asyncio.subprocess.PIPE,
         )  # fmt: skip
         try:
