@@ -13,6 +13,7 @@ const ACTIONS = {
   paused: ["resume", "cancel"],
 };
 
+const wide = window.matchMedia("(min-width: 900px)"); // as in operator.css
 const $ = (id) => document.getElementById(id);
 let chosen = location.hash.slice(1);
 let packs = [];
@@ -191,10 +192,11 @@ function askForKey(error) {
 }
 
 // 3. What the operator does.
-function choose(id) {
+async function choose(id) {
   chosen = id;
   history.replaceState(null, "", `#${id}`);
-  look();
+  await look();
+  if (!wide.matches) $("detail").scrollIntoView(); // it is below the lists there
 }
 
 async function act(job, action) {

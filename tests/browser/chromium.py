@@ -55,7 +55,8 @@ async def page_at(url: str, browser: Browser, **context: Any) -> AsyncIterator[P
     page.on("console", lambda line: complaints.append(line.text) if line.type in ("error", "warning") else None)
     await page.goto(url)
     yield page
-    expected = ("ERR_CONNECTION", "WebSocket", "401")  # what Chromium itself reports of a service that went away
+    # what Chromium itself reports of a service that went away or refuses
+    expected = ("ERR_CONNECTION", "WebSocket", "401", "403", "409")
     assert [line for line in complaints if not any(word in line for word in expected)] == []
     await page.context.close()
 
