@@ -71,12 +71,19 @@ class Acoustic(nn.Module):
         states, steps = self.encode(phones, places, speaker)
         return steps, *self.decode(states, owner, position, mask, tone)
 
-    def encode(self, phones: Tensor, places: Tensor, speaker: Tensor) -> tuple[Tensor, Tensor]:
-        """Phone numbers and places [B, P], speakers [B] -> states [B, P, D], logarithm of frames [B, P]."""
+    def encode(
+        self, phones: Tensor, places: Tensor, speaker: Tensor, added: Tensor | None = None
+    ) -> tuple[Tensor, Tensor]:
+        """Phone numbers and places [B, P], speakers [B] -> states [B, P, D], logarithm of frames [B, P].
+
+        `added` [B, P, D], in joint training, is added to what the blocks read.
+        """
         mask = (phones > 0).float().unsqueeze(-1)
         x = self.phone(phones) + self.place(places)
         if self.speaker is not None:
             x = x + self.speaker(speaker).unsqueeze(1)
+        if added is not None:
+            x = x + added
         for block in self.encoder:
             x = block(x, mask)
         # Durations are learnt mostly by their own block: their gradient is noisy and would roughen the states.

@@ -54,7 +54,7 @@ class Decoder(nn.Module):
     def forward(self, states: Tensor, owner: Tensor, position: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         mask = torch.ones_like(owner, dtype=torch.float32)
         mel, predicted = self.acoustic.decode(states, owner, position, mask)
-        tone = voiced_tone(predicted) * torch.tensor([self.sharpening.pitch, 1.0])
+        tone = voiced_tone(predicted) * torch.tensor([self.sharpening.pitch, 1.0], device=predicted.device)
         harmonic, noise = self.vocoder(mel * self.sharpening.mel, tone)
         hertz = torch.exp(tone[..., 0] * self.scale.pitch_deviation + self.scale.pitch_mean) * tone[..., 1]
         return hertz, harmonic, noise
