@@ -127,6 +127,10 @@ def _typed(value: Any, hint: Any, where: str, key: str) -> Any:
     if get_origin(hint) is tuple:
         if isinstance(value, list):
             return tuple(_typed(item, get_args(hint)[0], where, f"{key}[{i}]") for i, item in enumerate(value))
+    elif get_origin(hint) is dict:
+        if isinstance(value, dict):
+            return {name: _typed(item, get_args(hint)[1], where, f"{key}.{name}") for name, item in value.items()}
+        raise ConfigError(f"{where}: {key}: got {value!r}, expected keys below it")
     elif get_origin(hint) is Literal:
         if value in get_args(hint):
             return value
