@@ -1,11 +1,12 @@
 """A trained voice to RUN/export/voice, proved: the service's engine says texts of dev as the trainer does.
 
-Knows no training.
+A few of them are kept in RUN/samples, to listen to. Knows no training.
 """
 
 from __future__ import annotations
 
 import asyncio
+import re
 import shutil
 from collections.abc import Sequence
 from pathlib import Path
@@ -24,13 +25,18 @@ from finetune.data.rows import Utterance
 from finetune.errors import ExportError, ParityError
 from finetune.loop import Task, evaluate
 from finetune.recipes.synthesizer_starter_config import Export
-from finetune.recipes.synthesizer_starter_data import Reading
+from finetune.recipes.synthesizer_starter_data import Reading, recordings_of
 from finetune.run import Run
 from finetune.starter.voice_acoustic import Acoustic
+from finetune.starter.voice_corpus import read
 from finetune.starter.voice_export import GAIN, SMALL, Decoder, Sharpening
 from finetune.starter.voice_export import export as write
 from finetune.starter.voice_features import log_mel
+from finetune.starter.voice_picture import spectrogram
 from finetune.starter.voice_vocoder import FilterNetwork, Scale
+
+SAMPLES = 3
+"""Of the texts that are compared, how many are kept as recordings."""
 
 
 def export(
@@ -63,7 +69,8 @@ def export(
     chosen = spread(dev, how.parity_texts)
     texts = [(row.text, row.speaker) for row in chosen]
     ours = [said(acoustic, decoder, reading.front, text, voices.index(speaker)) for text, speaker in texts]
-    apart = [distance(a, b) for a, b in zip(ours, served(folder, texts), strict=True)]
+    theirs = served(folder, texts)
+    apart = [distance(a, b) for a, b in zip(ours, theirs, strict=True)]
     if max(apart) > how.parity_nats:
         shutil.rmtree(run.export)
         worst = int(np.argmax(apart))
@@ -71,6 +78,7 @@ def export(
             f"voice: text {chosen[worst].id} sounds otherwise from the exported voice, by {apart[worst]:.3f} nats in a "
             f"band of its log-mel spectrum; parity_nats allows {how.parity_nats:g}"
         )
+    samples(run.folder / "samples", chosen[:SAMPLES], theirs)
     run.note(
         export=["voice"],
         parity={"voice": {"clips": len(apart), "same": len(apart), "ties": 0, "refused": 0, "limit": 0.0}},
@@ -79,6 +87,18 @@ def export(
         settings={"engine": "onnx", "names": list(voices), "sample_rate": RATE},
     )
     print(f"voice: {len(apart)} texts sound as the trainer says them, at most {max(apart):.4f} nats apart in any band")
+
+
+def samples(folder: Path, rows: Sequence[Utterance], spoken: Sequence[Waveform]) -> None:
+    """Recordings of the voice to listen to, and a picture of the first one beside its reader's."""
+    import soundfile
+
+    folder.mkdir(exist_ok=True)
+    for row, waveform in zip(rows, spoken, strict=False):
+        name = re.sub(r"[^\w.-]", "_", row.id)
+        soundfile.write(folder / f"{name}.wav", waveform, RATE)
+    reader = read(recordings_of(rows[:1])[0])
+    spectrogram(spoken[0], reader, rows[0].text, folder / "mel.png")
 
 
 def halve(network: nn.Module) -> None:

@@ -23,8 +23,8 @@ from app.workers.vocoder import RATE
 from app.workers.voice import OnnxVoice
 from finetune.measure import bootstrap_interval, paired_bootstrap, word_errors
 from finetune.starter.voice_corpus import Clip, load
-from finetune.starter.voice_features import levelled, log_mel
 from finetune.starter.voice_judge import judge
+from finetune.starter.voice_picture import spectrogram
 
 WER_MARGIN = 0.03
 FIRST_AUDIO_GATE_MS = 50.0
@@ -63,7 +63,8 @@ def evaluate(run: Path, folder: Path) -> list[Figure]:
     voice = OnnxVoice(folder)
     clips = [clip for split in ("dev", "test") for clip in load(run / "features", split)]
     judged = [*_round_trip(voice, clips), *_speed(voice), *_letters(run)]
-    spectrogram(voice, clips[0], run / "voice-mel.png")
+    text, recorded = clips[0].recording.text, clips[0].pcm.astype(np.float32) / np.float32(32767)
+    spectrogram(asyncio.run(spoken(voice, text))[0], recorded, text, run / "voice-mel.png")
     shutil.copyfile(run / "voice-mel.png", folder.parent / "voice-mel.png")
     rows = [asdict(figure) for figure in judged]
     (run / "evaluation.json").write_text(json.dumps(rows, indent=1) + "\n", encoding="utf-8")
@@ -81,21 +82,6 @@ async def spoken(voice: OnnxVoice, text: str) -> tuple[Waveform, float, float]:
         first = first or time.perf_counter() - began
         parts.append(chunk.pcm)
     return to_waveform(b"".join(parts)), first, time.perf_counter() - began
-
-
-def spectrogram(voice: OnnxVoice, clip: Clip, path: Path) -> None:
-    """Log-mel of the voice above that of the reader, for the same sentence."""
-    from matplotlib.figure import Figure as Drawing
-
-    made = log_mel(levelled(asyncio.run(spoken(voice, clip.recording.text))[0]))
-    drawing = Drawing(figsize=(7, 4.4), dpi=64, layout="constrained")
-    for axes, mel, name in zip(
-        drawing.subplots(2, 1), (made, clip.mel.astype(np.float32)), ("voice", "reader"), strict=True
-    ):
-        axes.imshow(mel.T, origin="lower", aspect="auto", cmap="magma", interpolation="nearest", vmin=-6, vmax=4)
-        axes.set_title(f"{name}: {clip.recording.text}", fontsize=9)
-        axes.set_ylabel("mel band")
-    drawing.savefig(path)
 
 
 def _round_trip(voice: OnnxVoice, clips: Sequence[Clip]) -> list[Figure]:

@@ -98,6 +98,7 @@ def test_the_export_speaks_german_with_both_voices(trained: Path) -> None:
     assert facts["parity_nats"] < 0.01
     assert facts["settings"] == {"engine": "onnx", "names": ["anna", "bernd"], "sample_rate": 24_000}
     assert facts["steps"] == 6
+    assert sorted(path.name for path in (trained / "samples").iterdir()) == ["clip-24.wav", "clip-26.wav", "mel.png"]
     engine = OnnxVoice(trained / "export/voice")
     text = "Um 7 Uhr: 3 Äpfel."
     pcm, ends = asyncio.run(spoken(engine, text))
