@@ -27,7 +27,7 @@ FOLDER = Path("runs/bench")
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Runs a bench, `talk` where none is named. Exit status 0, 1 for an error of ours, 2 for a wrong command line."""
+    """Runs a bench, `talk` where none is named. Exit status 1 for an error or what did not come, 2 for a wrong command."""
     named = bool(arguments) and not arguments[0].startswith("-")
     name, options = (arguments[0], arguments[1:]) if named else ("talk", arguments)
     listed = "\n".join(f"  {bench:<12} {what}" for bench, what in BENCHES.items())
@@ -49,10 +49,12 @@ def main(arguments: Sequence[str]) -> int:
         report = dataclasses.replace(report, configuration={**here, **report.configuration})
         print(f"\n{show(report)}")
         print(f"\nwritten to {save(report, args.out)}")
+        for failure in report.failures:
+            print(f"parley: {failure}", file=sys.stderr)
+        return 1 if report.failures else 0
     except ParleyError as error:
         print(f"parley: {error.message}", file=sys.stderr)
         return 1
     except ModuleNotFoundError as error:
         print(f"parley: bench {name} needs {error.name}, which `make install` brings", file=sys.stderr)
         return 1
-    return 0

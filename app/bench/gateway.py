@@ -90,7 +90,8 @@ def run(args: argparse.Namespace) -> Report:
         "period_s": PERIOD_SECONDS,
     }
     drawn = ("up_p99_ms", "down_p99_ms", "cpu_percent")
-    return Report("gateway", configuration, rows, _notes(rows), drawn)
+    failures = [f"{row['callers']} callers: {row['errors']} errors" for row in rows if row["errors"]]
+    return Report("gateway", configuration, rows, _notes(rows), drawn, failures)
 
 
 def row_of(place: str, callers: int, seconds: float, measured: Measured) -> dict[str, Cell]:

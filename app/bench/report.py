@@ -35,6 +35,8 @@ class Report:
     """What a reader has to know to read the figures, and aims met or missed."""
     drawn: Sequence[str] = ()
     """The figures that the picture shows; empty: all."""
+    failures: Sequence[str] = ()
+    """What was asked for and did not come: such a bench has failed, whatever its figures."""
 
 
 def machine() -> dict[str, Cell]:

@@ -112,7 +112,7 @@ async def _bench(url: str, counts: Sequence[int], turns: int, recordings: Sequen
         "speech": "recordings" if recordings else speaker(),
         "pause_s": PAUSE_SECONDS,
     }
-    return Report("talk", configuration, rows, notes, DRAWN)
+    return Report("talk", configuration, rows, notes, DRAWN, unanswered(rows))
 
 
 def summarise(outcomes: Sequence[tuple[Question, Outcome]], callers: int) -> dict[str, Cell]:
@@ -161,6 +161,15 @@ def aims(rows: Sequence[dict[str, Cell]]) -> list[str]:
                 f" {'met' if met else 'missed'}, {float(row['first_audio_p95_ms']):.0f} ms, {row['missing']} missing"
             )
     return notes
+
+
+def unanswered(rows: Sequence[dict[str, Cell]]) -> list[str]:
+    """Where turns had no answer."""
+    return [
+        f"{row['callers']} callers: {row['missing']} of {row['turns']} turns had no answer"
+        for row in rows
+        if row["missing"]
+    ]
 
 
 async def _questions(url: str, recordings: Sequence[Path]) -> list[Question]:

@@ -19,6 +19,7 @@ REPORT = Report(
     ],
     ["aim: met"],
     ["latency_p95_ms", "missing"],
+    ["16 callers: 2 turns had no answer"],
 )
 
 

@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Sequence
+from pathlib import Path
 
 import numpy as np
+import pytest
+import soundfile
 
 from app.access import Access
-from app.audio import REALTIME_RATE
+from app.audio import REALTIME_RATE, to_waveform
+from app.bench import command
 from app.bench.caller import Ear, Outcome, appends, turn, without_trailing_silence
 from app.bench.talk import Question, aims, cpu_of_a_turn, summarise
 from app.bench.words import word_errors
-from app.errors import WorkerBusy
+from app.errors import WorkerBusy, WorkerError
 from app.gateway import create_app
 from app.speaking import Workers
 from app.workers.scripted import ScriptedLanguage, ScriptedRecognizer, ScriptedSynthesizer
@@ -120,3 +125,19 @@ async def test_a_service_that_is_not_there_is_a_failure() -> None:
 def test_word_errors_are_the_least_edits() -> None:
     assert word_errors(["a", "b", "c"], ["a", "x", "c", "d"]) == 2
     assert word_errors([], ["a"]) == 1
+
+
+@pytest.mark.parametrize("fails", [False, True])
+async def test_a_bench_whose_turns_had_no_answer_has_failed_and_says_so(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], fails: bool
+) -> None:
+    question = tmp_path / "question.wav"
+    soundfile.write(question, to_waveform(flite("what time is it")), REALTIME_RATE)
+    language = ScriptedLanguage([WorkerError("out of order") if fails else "Ten past four."])
+    workers = Workers(ScriptedRecognizer(["what time is it"]), language, ScriptedSynthesizer())
+    async with serving(create_app(SCRIPTED, workers)) as url:
+        arguments = ["talk", "--url", url, "--turns", "1", "--recordings", str(question), "--no-judge"]
+        status = await asyncio.to_thread(command.main, [*arguments, "--out", str(tmp_path)])
+    printed = capsys.readouterr()
+    assert status == int(fails)
+    assert ("1 callers: 1 of 1 turns had no answer" in printed.err) == fails
