@@ -8,14 +8,15 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Iterable
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Protocol
 
 from app.conversation import Item, messages_of
 from app.events import ResponseOptions
-from app.packs import LanguageSettings
+from app.packs import Pack
 from app.reply import close
 from app.session_config import SessionConfig
-from app.spoken import spoken_form
+from app.spoken_any import spoken_form
 from app.tools import Result, schemas
 from app.workers.base import ChatRequest, LanguageModel, Message, TextDelta, Tool, ToolCall, Usage
 
@@ -42,9 +43,10 @@ class Answer:
 
 
 def request_of(
-    items: Iterable[Item], config: SessionConfig, options: ResponseOptions, settings: LanguageSettings, model: str
+    items: Iterable[Item], config: SessionConfig, options: ResponseOptions, pack: Pack
 ) -> tuple[ChatRequest, list[str]]:
     """The prompt of one reply, and the names of the pack's tools in it; a client's tool of the same name wins."""
+    settings, said = pack.language_model, partial(spoken_form, language=pack.language)
     instructions = config.instructions if options.instructions is None else options.instructions
     declared = [_chat_tool(tool) for tool in (config.tools if options.tools is None else options.tools)]
     theirs = {tool["function"]["name"] for tool in declared}
@@ -52,10 +54,10 @@ def request_of(
     limit = options.max_output_tokens or config.max_output_tokens
     choice = options.tool_choice or config.tool_choice
     request = ChatRequest(
-        messages_of(list(items), instructions, spoken_form if settings.spoken_input else str),
+        messages_of(list(items), instructions, said if settings.spoken_input else str),
         tools=[*schemas(own), *declared],
         tool_choice=_chat_tool(choice) if isinstance(choice, dict) else choice,
-        model=model,
+        model=pack.reference,
         base_sha256=settings.base_hash,
         max_tokens=settings.max_tokens if limit == "inf" else limit,
     )

@@ -204,7 +204,7 @@ class Speaking:
         self, options: got.ResponseOptions, items: list[Item] | None, answer: Answer
     ) -> AsyncGenerator[str, None]:
         chosen = list(self._conversation) if items is None else items
-        request, own = request_of(chosen, self.config, options, self._pack.language_model, self._pack.reference)
+        request, own = request_of(chosen, self.config, options, self._pack)
         return write(self._workers.language, request, self._toolbox, own, answer)
 
     async def _speak(self, response: Response, deltas: AsyncIterator[str], clock: TurnClock) -> None:

@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any, Literal
 
-from app.spoken import Pause, SpokenWord
+from app.spoken import Pause, SpokenWord, spoken_words
 from app.spoken_local import LOCAL, POINT_LANGUAGES, Local
 
 LONGEST_NUMBER = 15  # digits: beyond it, and from a leading zero on, digits are said one by one
@@ -28,6 +28,13 @@ def words_of(text: str, language: str, said: Mapping[str, str]) -> list[SpokenWo
     No digit is left out where `says_numbers`; a sign that neither `said` nor the language's table has is.
     """
     return _Reading(text, base(language), said).words()
+
+
+@functools.lru_cache(maxsize=2048)  # every reply asks again for all that was said
+def spoken_form(text: str, language: str) -> str:
+    """The words alone, as a recognizer of the language would write them: "Um 7 Uhr!" -> "um sieben uhr"."""
+    words = spoken_words(text) if base(language) == "en" else words_of(text, language, {})
+    return " ".join(spoken.word for spoken in words)
 
 
 def says_numbers(language: str, said: Mapping[str, str]) -> bool:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from app.spoken import spoken_form
+from app.spoken_any import says_numbers, spoken_form
 from finetune.data.texts import text_key
 
 UNSPACED = ("zh", "ja", "th", "lo", "km", "my", "yue")
@@ -15,8 +15,9 @@ def base_language(tag: str) -> str:
 
 
 def normal(text: str, language: str) -> str:
-    """Words without case, punctuation and apostrophes; English numbers, times and signs in words, on both sides."""
-    return text_key(spoken_form(text) if base_language(language) == "en" else text)
+    """Words without case, punctuation and apostrophes; on both sides numbers, times and signs in words, where it is
+    known how the language says them."""
+    return text_key(spoken_form(text, language) if says_numbers(language, {}) else text)
 
 
 def characters(text: str) -> str:

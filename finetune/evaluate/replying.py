@@ -15,7 +15,7 @@ from tqdm import tqdm
 
 from app.errors import BadRequest
 from app.packs import Pack
-from app.spoken import spoken_form
+from app.spoken_any import spoken_form
 from app.tools import schemas
 from app.workers.base import ChatRequest, LanguageModel, Message, TextDelta, ToolCall
 from finetune.data.kept import Kept
@@ -120,7 +120,7 @@ def _message(turn: Turn, pack: Pack, transcript: str | None) -> Message:
     if turn.tool_calls:
         return {"role": "assistant", "content": turn.text or None, "tool_calls": list(turn.tool_calls)}
     if turn.role == "user":
-        typed = spoken_form(turn.text) if pack.language_model.spoken_input else turn.text
+        typed = spoken_form(turn.text, pack.language) if pack.language_model.spoken_input else turn.text
         return {"role": "user", "content": typed if transcript is None else transcript}
     return {"role": turn.role, "content": turn.text}
 

@@ -7,7 +7,7 @@ import unicodedata
 
 import pytest
 
-from app.spoken_any import APOSTROPHES, says_numbers, says_sign, split, words_of
+from app.spoken_any import APOSTROPHES, says_numbers, says_sign, split, spoken_form, words_of
 
 GERMAN = {
     "Guten Morgen, Anna!": "guten morgen anna",
@@ -87,6 +87,11 @@ def test_no_digit_and_no_letter_is_dropped() -> None:
         assert left == [], repr(text)
         spans = [(word.start, word.end) for word in words]
         assert spans == sorted(spans)
+
+
+def test_spoken_forms_are_of_their_language() -> None:
+    assert spoken_form("Um 7 Uhr: Grüße!", "de-DE") == "um sieben uhr grüße"
+    assert spoken_form("At 7!", "en-GB") == "at seven"
 
 
 def test_signs_and_words() -> None:

@@ -65,7 +65,7 @@ def test_quantiles_have_intervals() -> None:
 
 def test_texts_are_compared_as_they_are_heard() -> None:
     assert normal("It's 3:25 PM!", "en-GB") == normal("its three twenty five p m", "en")
-    assert normal("Grüß Gott, 3 Äpfel", "de") == "grüss gott 3 äpfel"
+    assert normal("Grüß Gott, 3 Äpfel", "de") == "grüss gott drei äpfel"
     assert characters("ab c") == "a b c"
     assert has_words("de-AT")
     assert not has_words("zh-Hans")
