@@ -26,6 +26,7 @@ from finetune.data.ledger import Ledger
 from finetune.data.measured import measured
 from finetune.data.rows import Dialogue, Utterance, speakers_of
 from finetune.data.split import FEW_SPEAKERS
+from finetune.data.text_faults import said
 from finetune.data.texts import text_key
 from finetune.loop import Training
 from finetune.run import Run, fingerprint
@@ -58,8 +59,11 @@ class RunData(Generic[Row]):
             Ledger(Path(name).parent / LEDGER).add_run(facts["fingerprint"], self.fingerprints[name], rows)
         heard = {speaker for row in self.train for speaker in speakers_of(row)}
         base = facts["configuration"].get("base", "")
+        learnt = {name: {"rows": len(rows), "seconds": _seconds(rows)} for name, rows in self.learnt.items()}
         run.note(
-            speakers=sorted(heard.union(facts.get("speakers", ()))), ancestors=_ancestors(Path(base)) if base else []
+            learnt={**facts.get("learnt", {}), **learnt},
+            speakers=sorted(heard.union(facts.get("speakers", ()))),
+            ancestors=_ancestors(Path(base)) if base else [],
         )
 
 
@@ -101,7 +105,7 @@ def dialogues(manifests: Sequence[str], training: Training, dev_share: float = 0
     seen: dict[str, Dialogue] = {}
     shared = []
     for row in (row for own in rows.values() for row in own):
-        other = seen.setdefault(_all_of(row), row)
+        other = seen.setdefault(said(row.turns), row)
         if other.split != row.split:
             shared.append(f"{other.id} in {other.split}, {row.id} in {row.split}")
     if shared:
@@ -157,6 +161,10 @@ def _requests(dialogue: Dialogue) -> str:
     return "\n".join(text_key(turn.text) for turn in dialogue.turns if turn.role == "user")
 
 
+def _seconds(rows: Sequence[Utterance] | Sequence[Dialogue]) -> float:
+    return round(sum(row.duration_s for row in rows if isinstance(row, Utterance)), 1)
+
+
 def _ancestors(base: Path) -> list[str]:
     """Fingerprints of the runs that a base was made of: a pack, or the export of a run."""
     if (base / MANIFEST).is_file():
@@ -166,10 +174,3 @@ def _ancestors(base: Path) -> list[str]:
         made_of = [json.loads(path.read_text(encoding="utf-8")) for path in found if path.is_file()]
     runs = {run for facts in made_of for run in (facts.get("fingerprint"), *facts.get("ancestors", ()))}
     return sorted(run for run in runs if run)
-
-
-def _all_of(dialogue: Dialogue) -> str:
-    said = [
-        (turn.role, text_key(turn.text), [call.get("function") for call in turn.tool_calls]) for turn in dialogue.turns
-    ]
-    return json.dumps(said, sort_keys=True)

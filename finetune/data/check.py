@@ -8,25 +8,23 @@ from __future__ import annotations
 import argparse
 import json
 import random
-from collections import Counter, defaultdict
+from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 
-from finetune.data import hearing, recording
+from finetune.data import check_texts, hearing, recording
 from finetune.data.augment import effects
 from finetune.data.augmenting import noise_files
 from finetune.data.errors import DataError
-from finetune.data.faults import Fault, find
-from finetune.data.manifest import audio_path, fingerprint, read_utterances
+from finetune.data.faults import Fault, counted, find
+from finetune.data.manifest import audio_path, fingerprint, kind_of, read_utterances
 from finetune.data.measured import Measurement, measured
 from finetune.data.page import Player, page, player
 from finetune.data.plots import plots
 from finetune.data.rows import Utterance
 from finetune.data.spelling import Speller, spellers_of_pack, tokenizer, voice
 
-EXAMPLES = 5
-"""Of each kind, in lines and on the page; the JSON has all."""
 PLAYED = 3
 """Clips of each kind of fault on the page."""
 SUSPECTS_PLAYED = 20
@@ -36,7 +34,7 @@ SAMPLES_PLAYED = 6
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The command line of `parley data check`."""
-    parser.add_argument("manifest", type=Path, metavar="MANIFEST")
+    parser.add_argument("manifest", type=Path, metavar="MANIFEST", help="of utterances, dialogues or pronunciations")
     parser.add_argument("--out", type=Path, metavar="FOLDER", help="for the page and the JSON [check, beside MANIFEST]")
     parser.add_argument("--pack", type=Path, help="a pack's folder: whether its three stages can spell the texts")
     parser.add_argument("--recognizer", type=Path, metavar="FOLDER", help="a Whisper with tokenizer.json, likewise")
@@ -50,6 +48,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Writes page and JSON; 1 where there is a fault that is no warning. Raises DataError, PackError."""
+    if (kind := kind_of(args.manifest)) != "utterances":
+        return check_texts.check(args, _spellers(args), dialogues=kind == "dialogues")
     # 1. What is written, and what was recorded
     rows = list(read_utterances(args.manifest))
     paths = [audio_path(args.manifest, row) for row in rows]
@@ -58,7 +58,7 @@ def run(args: argparse.Namespace) -> int:
     heard, disagreement = _listened(args, rows, paths, measurements)
     # 3. Faults
     found = find(rows, measurements, _spellers(args), disagreement)
-    counts = _counts(found)
+    counts = counted(found)
     # 4. JSON and page
     out = args.out or args.manifest.parent / "check"
     out.mkdir(parents=True, exist_ok=True)
@@ -86,9 +86,7 @@ def run(args: argparse.Namespace) -> int:
     html = page(f"Check of {args.manifest.name}", facts, plots(rows, measurements), counts, groups)
     (out / "check.html").write_text(html, encoding="utf-8")
     # 5. Lines
-    for kind, is_warning, count, examples in counts:
-        print(f"{'warning' if is_warning else 'fault'}: {kind}, {count} times; for instance {examples[0]}")
-    print(f"{report['faults']} faults, {report['warnings']} warnings in {len(rows)} utterances: {out / 'check.html'}")
+    check_texts.told(found, f"{len(rows)} utterances", out)
     return 1 if report["faults"] else 0
 
 
@@ -111,18 +109,6 @@ def _listened(
     cache = args.manifest.parent / f".heard-{name}.jsonl"
     texts = hearing.heard(paths, rows, measurements, hearing.load(args.pack, args.listen), cache)
     return texts, [hearing.disagreement(row.text, text) for row, text in zip(rows, texts, strict=True)]
-
-
-def _counts(found: Sequence[Fault]) -> list[tuple[str, bool, int, list[str]]]:
-    """Faults before warnings, the most frequent first."""
-    numbers = Counter((fault.is_warning, fault.kind) for fault in found)
-    examples: defaultdict[tuple[bool, str], list[str]] = defaultdict(list)
-    for fault in found:
-        listed = examples[fault.is_warning, fault.kind]
-        if len(listed) < EXAMPLES:
-            listed.append(f"{fault.id}: {fault.message}" if fault.id else fault.message)
-    ordered = sorted(numbers.items(), key=lambda item: (item[0][0], -item[1]))
-    return [(kind, is_warning, n, examples[is_warning, kind]) for (is_warning, kind), n in ordered]
 
 
 def _players(

@@ -6,7 +6,7 @@ A fault must be mended before training; a warning should be looked at. All are l
 from __future__ import annotations
 
 import statistics
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
@@ -16,6 +16,8 @@ from finetune.data.rows import Utterance
 from finetune.data.spelling import Speller
 from finetune.data.texts import text_key
 
+EXAMPLES = 5
+"""Of each kind, in lines and on the page; the JSON has all."""
 CLIPPED_SHARE = 0.001
 """Of the samples in flat tops: a few plosives are heard as clicks from here on."""
 SILENT_DB = -60.0
@@ -72,6 +74,18 @@ def find(
         found += _unspelt(rows, speller)
     found += _suspects(rows, disagreement)
     return found
+
+
+def counted(found: Sequence[Fault]) -> list[tuple[str, bool, int, list[str]]]:
+    """(kind, is it a warning, how many, examples); faults before warnings, the most frequent first."""
+    numbers = Counter((fault.is_warning, fault.kind) for fault in found)
+    examples: defaultdict[tuple[bool, str], list[str]] = defaultdict(list)
+    for fault in found:
+        listed = examples[fault.is_warning, fault.kind]
+        if len(listed) < EXAMPLES:
+            listed.append(f"{fault.id}: {fault.message}" if fault.id else fault.message)
+    ordered = sorted(numbers.items(), key=lambda item: (item[0][0], -item[1]))
+    return [(kind, is_warning, n, examples[is_warning, kind]) for (is_warning, kind), n in ordered]
 
 
 def _of_row(row: Utterance) -> Iterator[Fault]:

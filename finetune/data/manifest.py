@@ -57,6 +57,16 @@ def write_manifest(manifest: Path, rows: Iterable[Utterance | Dialogue | Pronunc
     return count
 
 
+def kind_of(manifest: Path) -> str:
+    """utterances, dialogues or pronunciations, told by the first row. Raises ManifestError for something else."""
+    record: object = next(json_lines(manifest), (0, {}))[1]
+    fields = record.keys() if isinstance(record, dict) else set()
+    for field, kind in (("audio", "utterances"), ("turns", "dialogues"), ("phones", "pronunciations")):
+        if field in fields:
+            return kind
+    raise ManifestError(f"{manifest}: the first row has none of audio, turns and phones, expected one of them")
+
+
 def audio_path(manifest: Path, row: Utterance) -> Path:
     """Where a row's audio is. Raises ManifestError for one outside of the manifest's folder.
 
