@@ -14,13 +14,12 @@ from typing import Any, TypeAlias
 
 from app import metrics
 from app.audio import Waveform
-from app.errors import BadRequest, PackError, WorkerBusy, WorkerError
-from app.names import voice_of
+from app.errors import PackError, WorkerError
 from app.workers.base import Health, SpeechChunk
 from app.workers.coqui_vits_network import Line, VitsNetwork
 from app.workers.proportional import pieces
+from app.workers.speech_request import checked
 
-SLOWEST, FASTEST = 0.25, 4.0
 BATCH = 16  # of the usual clauses; what more gives on a GPU has not been measured
 WINDOW_SECONDS = 0.004  # a clause waits this long for company; nobody notices it
 
@@ -73,11 +72,7 @@ class CoquiVits:
         self, text: str, *, voice: str = "", speed: float = 1.0, model: str = ""
     ) -> AsyncIterator[SpeechChunk]:
         """See `Synthesizer`. Raises UnknownModel, BadRequest for the speed, WorkerBusy, WorkerError."""
-        name = voice_of(voice, self._names)
-        if not SLOWEST <= speed <= FASTEST:
-            raise BadRequest(f"got speed {speed}, expected {SLOWEST} to {FASTEST}", param="speed")
-        if self._replies >= self._max_replies:
-            raise WorkerBusy(f"all {self._max_replies} replies of the voice are in use")
+        name = checked(voice, self._names, speed, replies=self._replies, max_replies=self._max_replies)
         if not any(character.isalnum() for character in text):
             return
         self._replies += 1

@@ -14,12 +14,11 @@ from typing import Any, Protocol
 import numpy as np
 
 from app.audio import Waveform
-from app.errors import BadRequest, ParleyError, WorkerBusy, WorkerError
-from app.names import voice_of
+from app.errors import ParleyError, WorkerError
 from app.workers.base import Health, SpeechChunk
 from app.workers.proportional import Progress
+from app.workers.speech_request import checked
 
-SLOWEST, FASTEST = 0.25, 4.0
 HELD_SECONDS = 0.02  # of each piece wait for the next one, so that the last piece is known as such
 
 
@@ -68,11 +67,7 @@ class StreamedVoice:
         self, text: str, *, voice: str = "", speed: float = 1.0, model: str = ""
     ) -> AsyncIterator[SpeechChunk]:
         """See `Synthesizer`. Raises UnknownModel, BadRequest for speed and length, WorkerBusy, WorkerError."""
-        name = voice_of(voice, self._names)
-        if not SLOWEST <= speed <= FASTEST:
-            raise BadRequest(f"got speed {speed}, expected {SLOWEST} to {FASTEST}", param="speed")
-        if self._replies >= self._max_replies:
-            raise WorkerBusy(f"all {self._max_replies} replies of the voice are in use")
+        name = checked(voice, self._names, speed, replies=self._replies, max_replies=self._max_replies)
         if not any(character.isalnum() for character in text):
             return
         self._replies += 1

@@ -91,7 +91,7 @@ class Batches:
             why = "of other speakers"
         elif row.duration_s > self._config.longest_s:
             why = f"longer than {self._config.longest_s:g} s"
-        elif not tokens:
+        elif not any(character.isalnum() for character in row.text):
             why = "without a letter"
         elif len(tokens) > int(row.duration_s * rate / audio.hop_length):  # each token needs a frame of its own
             why = "too short for their texts"

@@ -8,6 +8,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
@@ -48,18 +49,24 @@ def running(line: list[str]) -> Iterator[subprocess.Popen[bytes]]:
         process.wait()
 
 
+async def until_up(url: str, process: subprocess.Popen[bytes]) -> dict[str, Any]:
+    """What the worker says of its health, once it says anything."""
+    async with asyncio.timeout(START_SECONDS), httpx.AsyncClient(timeout=START_SECONDS) as client:
+        while True:
+            assert process.poll() is None, "the worker has ended"
+            try:
+                health: dict[str, Any] = (await client.get(f"{url}/health")).json()
+                return health
+            except httpx.TransportError:
+                await asyncio.sleep(0.2)
+
+
 async def test_it_serves_the_packs_voice(packs: Path) -> None:
     port = free_port()
     url = f"http://127.0.0.1:{port}"
     with running(command(packs, port, "--accept-licence=CPML,CC-BY-NC-4.0")) as process:
-        async with asyncio.timeout(START_SECONDS), httpx.AsyncClient(timeout=START_SECONDS) as client:
-            while True:
-                assert process.poll() is None, "the worker has ended"
-                try:
-                    health = (await client.get(f"{url}/health")).json()
-                    break
-                except httpx.TransportError:
-                    await asyncio.sleep(0.2)
+        health = await until_up(url, process)
+        async with httpx.AsyncClient(timeout=START_SECONDS) as client:
             body = {"model": "tiny", "voice": "reader", "input": "Hello there.", "response_format": "wav"}
             answer = await client.post(f"{url}/v1/audio/speech", json=body)
             spoken = await pcm_of(reach_synthesizer(url), "Hello there.")
