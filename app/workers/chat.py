@@ -66,7 +66,8 @@ class CTranslate2Chat:
     async def reply(self, request: ChatRequest) -> AsyncIterator[ReplyPart]:
         """Deltas and calls as they are written, then one Usage. Raises WorkerBusy, BadRequest, WorkerError.
 
-        A call of a tool that was not declared is not passed on: the reply is written again without calls.
+        A call of a tool that was not declared, or one that never came to its end for saying the same again and again,
+        is not passed on: the reply is written again without calls.
         """
         if self._model.open >= self._max_replies:
             raise WorkerBusy(f"{self._model.open} replies are open, the limit is {self._max_replies}")
@@ -90,7 +91,7 @@ class CTranslate2Chat:
                     for part in parser.finish() if piece is None else parser.feed(piece):
                         if isinstance(part, ParsedCall):
                             name = wanted or part.name
-                            refused = refused or name not in names or not may_call
+                            refused = refused or name not in names or not may_call or pieces.looped
                             if not refused:
                                 calls += 1
                                 yield ToolCall(f"call_{uuid.uuid4().hex[:24]}", name, part.arguments)

@@ -11,6 +11,7 @@ import contextlib
 import json
 import threading
 import weakref
+from collections import deque
 from collections.abc import AsyncIterator, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -19,6 +20,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from app.errors import PackError, WorkerError
+from app.workers.repetition import LONGEST, loops
 
 MAX_FIXED_PROMPTS: Final = 8
 """Beginnings of prompts whose attention states are kept; CTranslate2 never forgets one, and each costs memory."""
@@ -133,6 +135,8 @@ class Generation:
         """Tokens written so far, the end not counted."""
         self.finish_reason = "stop"
         """`length` where max_tokens ended it."""
+        self.looped = False
+        """It was ended because it said the same again and again."""
         self._model = model
         self._prompt = prompt
         self._sampling = sampling
@@ -187,18 +191,21 @@ class Generation:
 
     def _run(self, put: Callable[[int | Exception | None], None]) -> None:
         stop = self._stop
+        recent: deque[int] = deque(maxlen=LONGEST)
 
         def step(
             token: int,
         ) -> bool:  # holds no model: a thread of CTranslate2 that drops the last one waits for itself
             put(token)
-            return stop.is_set()
+            recent.append(token)
+            return stop.is_set() or loops(recent)
 
         last: Exception | None = None
         if stop.is_set():  # left before its turn came
             return
         try:
             written = self._model.run(self._prompt, self._fixed, self._sampling, step)
+            self.looped = loops(recent)
             if len(written) >= self._sampling.max_tokens and written[-1] not in self._model.ends:
                 self.finish_reason = "length"
         except Exception as error:  # CTranslate2 raises bare RuntimeError and ValueError
