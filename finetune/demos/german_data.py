@@ -8,8 +8,9 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Final
 
+from finetune.data.texts import groups
 from finetune.demos.generated import Job, build
-from finetune.demos.german_text import Request, requests, spoken
+from finetune.demos.german_text import Request, requests
 from finetune.demos.steps import corpora, parley
 from finetune.starter import speech
 from finetune.starter.domain import user_sentences
@@ -23,8 +24,7 @@ def prepare(folder: Path, clips: int = 6500, english: int = 3000, processes: int
     """Writes FOLDER/generated, kerstin, commands and english, those that are not there yet; checks and audits them."""
     data = corpora()
     said = requests(data)
-    german = [*request_jobs(said, clips), *reader_jobs(data)]
-    build(folder / "generated", german, "de", processes)
+    build(folder / "generated", list(request_jobs(said, clips)), "de", processes)
     build(folder / "english", list(english_jobs(english)), "en", processes)
     if not (folder / "kerstin/manifest.jsonl").exists():
         source = str(data / "voices")
@@ -49,23 +49,26 @@ def request_jobs(said: Sequence[Request], clips: int) -> Iterator[Job]:
             yield Job(f"{split}-{i:05d}", own[i % len(own)].said, voice, split)
 
 
-def reader_jobs(data: Path) -> Iterator[Job]:
-    """The sentences that the reader kerstin has in training, by voices of training: words beyond the requests."""
-    with (data / "voices/manifest.jsonl").open(encoding="utf-8") as lines:
-        rows = [json.loads(line) for line in lines]
-    texts = [spoken(row["text"]) for row in rows if row["speaker"] == "kerstin" and row["split"] == "train"]
-    for i, text in enumerate(filter(None, texts)):
-        rng = random.Random(f"{SEED} open {i}")
-        yield Job(f"open-{i:05d}", text, speech.Voice("espeak-ng", rng.choice(voices()["train"]), "de"), "train")
-
-
 def english_jobs(clips: int) -> Iterator[Job]:
-    """The starter's domain, by the voices that it learnt from; for dev and test as its own evaluation has them."""
-    for split, count in (("train", clips), ("dev", 120)):
-        draw = speech.training_voice if split == "train" else speech.development_voice
-        for i, text in enumerate(user_sentences(count, SEED, "train" if split == "train" else "dev")):
-            yield Job(f"{split}-{i:05d}", text, draw(random.Random(f"{SEED} english {split} {i}")), split)
-    for i, text in enumerate(user_sentences(400, SEED, "test")):
+    """The starter's domain, by the voices that it learnt from; for dev and test as its own evaluation has them.
+
+    Sentences of training that are nearly one of dev or test are left out.
+    """
+    learnt, dev, test = (
+        user_sentences(clips, SEED, "train"),
+        user_sentences(120, SEED, "dev"),
+        user_sentences(400, SEED, "test"),
+    )
+    numbers = groups([*dev, *test, *learnt])
+    heldout = set(numbers[: len(dev) + len(test)])
+    for i, (text, number) in enumerate(zip(learnt, numbers[len(dev) + len(test) :], strict=True)):
+        if number not in heldout:
+            rng = random.Random(f"{SEED} english train {i}")
+            yield Job(f"train-{i:05d}", text, speech.training_voice(rng), "train")
+    for i, text in enumerate(dev):
+        rng = random.Random(f"{SEED} english dev {i}")
+        yield Job(f"dev-{i:05d}", text, speech.development_voice(rng), "dev")
+    for i, text in enumerate(test):
         known = speech.training_voice(random.Random(f"{SEED} english test {i}"))
         yield Job(f"test-{i:05d}", text, known if i % 2 else speech.TEST_VOICE, "test")
 

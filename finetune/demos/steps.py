@@ -17,6 +17,8 @@ from finetune.run import write_whole
 
 ROOT = Path("runs/demos")
 """Data, runs, packs and results of all demonstrations; relative, so that commands can be copied."""
+PACKS = ROOT / "packs"
+STARTER = "models/packs/en-starter"
 
 
 def parley(*arguments: str, passes: Sequence[int] = (0,)) -> None:
@@ -40,6 +42,22 @@ def finetune(recipe: str, config: str, run: Path, *overrides: str) -> None:
     parley("finetune", recipe, "--config", f"finetune/configs/{config}.yaml", f"run={run}", *overrides, "--resume")
 
 
+def build(reference: str, like: str, **weights: Path) -> None:
+    """A pack of run folders in PACKS, where it is not there yet."""
+    if not (PACKS / reference / "pack.toml").is_file():
+        given = [part for stage, folder in weights.items() for part in (f"--{stage}", str(folder))]
+        parley("packs", "build", reference, "--like", like, *given, "--packs", str(PACKS))
+
+
+def evaluate(reference: str, out: Path, data: Sequence[Path], dialogues: Sequence[Path] = ()) -> dict[str, Any]:
+    """The report of a pack of PACKS against the starter; a missed gate is in the report, and no error here."""
+    given = ["--dialogues", *map(str, dialogues)] if dialogues else []
+    parley("evaluate", reference, "--data", *map(str, data), *given, "--against", STARTER, "--packs", str(PACKS),
+        "--out", str(out), passes=(0, 1))  # fmt: skip
+    report: dict[str, Any] = json.loads((out / "report.json").read_text(encoding="utf-8"))
+    return report
+
+
 def note(name: str, **figures: Any) -> dict[str, Any]:
     """Adds figures to ROOT/NAME/results.json, and returns all of them."""
     path = ROOT / name / "results.json"
@@ -50,10 +68,22 @@ def note(name: str, **figures: Any) -> dict[str, Any]:
     return known
 
 
-def figure(report: Mapping[str, Any], part: str, metric: str) -> Mapping[str, Any] | None:
-    """A row of an evaluation's figures."""
-    rows = (row for row in report["figures"] if (row["part"], row["metric"]) == (part, metric))
-    return next(rows, None)
+def figure(report: Mapping[str, Any], part: str, metric: str) -> Mapping[str, Any]:
+    """A row of an evaluation's figures. Raises RunError."""
+    for row in report["figures"]:
+        if (row["part"], row["metric"]) == (part, metric):
+            found: Mapping[str, Any] = row
+            return found
+    raise RunError(f"the report of {report['pack']} has no {metric} of the {part}, expected one")
+
+
+def before_and_after(report: Mapping[str, Any], metric: str, change: str) -> dict[str, Any]:
+    """A share of the recognizer's errors in per cent: the starter's, the pack's with its interval, and of how many."""
+    after, less = figure(report, "recognizer", metric), figure(report, "recognizer", change)
+    return {
+        "before": round(100 * (after["value"] - less["value"]), 1), "after": round(100 * after["value"], 1),
+        "interval": [round(100 * end, 1) for end in after["interval"]], "n": after["n"], "n_unit": after["n_unit"],
+    }  # fmt: skip
 
 
 def table(head: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
