@@ -89,6 +89,8 @@ def read_front_end(folder: Path, facts: Mapping[str, Any]) -> FrontEnd:
     language, said, symbols = str(facts["language"]), facts["said"], facts["phones"]
     if not isinstance(symbols, list) or symbols[:1] != [PAUSE] or len(set(symbols)) < len(symbols):
         raise PackError(f"{folder}: phones are {symbols!r}, expected {PAUSE!r} and then the voice's symbols, each once")
+    if not isinstance(said, dict):
+        raise PackError(f"{folder}: said is {said!r}, expected characters and their words")
     if facts["symbols"] == "characters":
         return by_characters(language, symbols[1:], said)
     if facts["symbols"] == "lexicon":

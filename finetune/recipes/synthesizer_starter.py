@@ -21,11 +21,11 @@ from finetune.loop import Task, train
 from finetune.recipes import synthesizer_starter_export as exporting
 from finetune.recipes.synthesizer_starter_config import Config
 from finetune.recipes.synthesizer_starter_data import Batches, Reading, items_of, reading_of, recordings_of, voices_of
-from finetune.run import open_run
+from finetune.run import fingerprint, open_run
 from finetune.starter.voice_acoustic import WEIGHTS, Acoustic, Item, batch_losses, collate
 from finetune.starter.voice_alignment import aligned
 from finetune.starter.voice_corpus import Recording, extract, load
-from finetune.starter.voice_restore import restored
+from finetune.starter.voice_restore import FILES, restored
 from finetune.starter.voice_vocoder import FilterNetwork, Scale, Voiced, scale_of, stretches, vocoder_loss
 
 __all__ = ["Config", "run"]
@@ -67,9 +67,10 @@ def run(config: Config, *, dry_run: bool = False, resume: bool = False) -> None:
         return
 
     # 4. The run folder; the ledger learns whose voice is in it
-    opened = open_run(
-        Path(config.run), "synthesizer", config, data=data.fingerprints, seed=config.training.seed, resume=resume
-    )
+    files = {"lexicon": Path(config.lexicon)} if config.lexicon else {}
+    files |= {f"base {name}": voice_folder(config.base) / name for name in FILES} if config.base else {}
+    made_of = {**data.fingerprints, **{name: fingerprint(path) for name, path in files.items()}}
+    opened = open_run(Path(config.run), "synthesizer", config, data=made_of, seed=config.training.seed, resume=resume)
     data.note(opened)
 
     # 5. Level, mel spectrum and pitch of each recording, and which frames its letters take
@@ -97,12 +98,16 @@ def run(config: Config, *, dry_run: bool = False, resume: bool = False) -> None:
 def networks(config: Config, symbols: Sequence[str], speakers: int) -> tuple[Acoustic, FilterNetwork]:
     """From the base, or from nothing in the sizes of the configuration. Raises ConfigError."""
     if config.base:
-        folder = Path(config.base)
-        voice = read_pack(folder).voice_folder if (folder / MANIFEST).is_file() else folder
-        return restored(voice, symbols, speakers)
+        return restored(voice_folder(config.base), symbols, speakers)
     size = config.size
     acoustic = Acoustic(size.width, size.encoder, size.tone, size.decoder, symbols=len(symbols), speakers=speakers)
     return acoustic, FilterNetwork(size.width, size.vocoder)
+
+
+def voice_folder(base: str) -> Path:
+    """The voice's folder of a base, which may be a pack."""
+    folder = Path(base)
+    return read_pack(folder).voice_folder if (folder / MANIFEST).is_file() else folder
 
 
 class Corpus:

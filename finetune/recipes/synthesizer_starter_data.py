@@ -82,16 +82,16 @@ def _expect_known(
     """Raises DataError with all characters that nobody could say, how often they occur and where first."""
     counts: Counter[str] = Counter()
     first: dict[str, str] = {}
-    for row in rows:
-        words = "".join(word.word for word in front.words(row.text)).replace("'", "")
+    for name, text in [("said", " ".join(said.values())), *((row.id, row.text) for row in rows)]:
+        words = "".join(word.word for word in front.words(text)).replace("'", "")
         letters = {letter for letter in words if not {letter, bare(letter)} & known}
-        text = unicodedata.normalize("NFC", row.text)
-        signs = {c for c in text if not c.isalnum() and c.isprintable() and not says_sign(c, language, said)}
+        composed = unicodedata.normalize("NFC", text)
+        signs = {c for c in composed if not c.isalnum() and c.isprintable() and not says_sign(c, language, said)}
         for character in letters | signs:
             counts[character] += 1
-            first.setdefault(character, row.id)
+            first.setdefault(character, name)
     if counts:
-        listed = ", ".join(f"{c!r} in {n} rows (first {first[c]})" for c, n in counts.most_common())
+        listed = ", ".join(f"{c!r} in {n} texts (first {first[c]})" for c, n in counts.most_common())
         raise DataError(f"characters that the voice cannot say: {listed}; expected letters, or signs that `said` names")
 
 

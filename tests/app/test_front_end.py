@@ -44,6 +44,8 @@ def test_a_folder_says_how_it_reads(tmp_path: Path) -> None:
     assert read(again, "3%") == ["drei", "prozente"]
     with pytest.raises(PackError, match="expected characters or lexicon"):
         read_front_end(tmp_path, {**facts, "symbols": "runes"})
+    with pytest.raises(PackError, match="expected characters and their words"):
+        read_front_end(tmp_path, {**facts, "said": ["%"]})
     with pytest.raises(PackError, match="each once"):
         read_front_end(tmp_path, {**facts, "phones": ["a", "a"]})
 

@@ -169,7 +169,7 @@ def test_phones_of_a_lexicon_are_symbols(place: Place, tmp_path: Path) -> None:
     assert [reading.front.phones(word.word, "") for word in reading.front.words("Maus 2")] == [
         ("m", "aʊ", "s"), ("ts", "v", "aɪ"),
     ]  # fmt: skip
-    with pytest.raises(DataError, match="'ß' in 29 rows"):
+    with pytest.raises(DataError, match="'ß' in 29 texts"):
         reading_of(made, place.rows(lambda row: dataclasses.replace(row, text="Maß")))
 
 
@@ -177,9 +177,11 @@ def test_what_cannot_be_read_or_trained_is_refused(place: Place, capsys: pytest.
     strange = place.rows(
         lambda row: dataclasses.replace(row, text=f"{row.text} 中 ⚡ π" if row.id == "clip-03" else row.text)
     )
-    with pytest.raises(DataError, match=r"'⚡' in 1 rows \(first clip-03\)") as caught:
+    with pytest.raises(DataError, match=r"'⚡' in 1 texts \(first clip-03\)") as caught:
         reading_of(place.config("x"), strange)
     assert all(repr(sign) in caught.value.message for sign in "中⚡")
+    with pytest.raises(DataError, match=r"'π' in 1 texts \(first said\)"):
+        reading_of(place.config("x", "said=[\"%=π\"]"), place.rows())
     with pytest.raises(ConfigError, match="CLDR has no number words of gd, expected all ten digits"):
         reading_of(place.config("x"), place.rows(lambda row: dataclasses.replace(row, language="gd")))
     two = [dataclasses.replace(row, language=("de", "gd")[i % 2]) for i, row in enumerate(place.rows())]
