@@ -99,7 +99,7 @@ def tuning(**changes: Any) -> Any:
 LONG_TUNING: Any = {"type": "language", "language": {"configuration": "language_tiny", "hyperparameters": LONG}}
 
 
-async def until(client: AsyncOpenAI, job: str, *statuses: str, seconds: float = 180) -> Any:
+async def until(client: AsyncOpenAI, job: str, *statuses: str, seconds: float = 900) -> Any:
     """The job, once it has one of the statuses; a final one that was not asked for is shown."""
     async with asyncio.timeout(seconds):
         while True:
@@ -112,7 +112,7 @@ async def until(client: AsyncOpenAI, job: str, *statuses: str, seconds: float = 
 
 async def until_measured(client: AsyncOpenAI, job: str, step: int) -> None:
     """Waits until a step has been measured."""
-    async with asyncio.timeout(180):
+    async with asyncio.timeout(900):
         while True:
             rows = await measured(client, job)
             if rows and rows[-1]["step"] >= step:

@@ -87,7 +87,7 @@ async def test_one_job_at_a_time_pause_and_cancel(place: Place) -> None:
         events = [event.message async for event in client.fine_tuning.jobs.list_events(first.id, limit=1000)]
         assert "Training goes on" in events
         await client.fine_tuning.jobs.cancel(first.id)
-        async with asyncio.timeout(60):
+        async with asyncio.timeout(300):
             while processes(place):
                 await asyncio.sleep(0.05)
 

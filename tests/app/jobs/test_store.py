@@ -1,0 +1,124 @@
+"""The database of jobs: the same on SQLite and on a real PostgreSQL; statuses go only where TRANSITIONS lets them."""
+
+from __future__ import annotations
+
+import os
+import pwd
+import shutil
+import subprocess
+from collections.abc import Iterator
+from itertools import product
+from pathlib import Path
+
+import pytest
+
+from app.errors import NotFound
+from app.jobs.store import TRANSITIONS, File, Job, Store, new_id, now
+from app.supervisor import free_port
+
+POSTGRES = Path("/usr/lib/postgresql")
+
+
+@pytest.fixture(scope="module")
+def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """A PostgreSQL of its own on loopback; gives its URL. It refuses to be root's."""
+    programs = sorted(POSTGRES.glob("*/bin/initdb"))
+    if not programs:
+        pytest.skip("PostgreSQL is not installed (Debian package postgresql)")
+    folder = tmp_path_factory.mktemp("postgres")
+    user = "nobody" if os.getuid() == 0 else pwd.getpwuid(os.getuid()).pw_name
+    place = Path("/tmp") / f"parley-postgres-{os.getpid()}" if os.getuid() == 0 else folder / "data"
+    bin, port = programs[-1].parent, free_port()
+    if os.getuid() == 0:
+        place.mkdir(mode=0o700)
+        shutil.chown(place, user)
+
+    def run(*command: str) -> None:
+        subprocess.run(command, check=True, user=user if os.getuid() == 0 else None, cwd="/", stdout=subprocess.DEVNULL)
+
+    run(str(bin / "initdb"), "-D", str(place), "-U", "parley", "--auth=trust", "--no-sync")
+    options = f"-p {port} -c listen_addresses=127.0.0.1 -c unix_socket_directories={place} -c fsync=off"
+    try:
+        run(str(bin / "pg_ctl"), "-D", str(place), "-w", "-o", options, "-l", str(place / "log"), "start")
+        yield f"postgresql+pg8000://parley@127.0.0.1:{port}/postgres"
+    finally:
+        run(str(bin / "pg_ctl"), "-D", str(place), "-m", "immediate", "stop")
+        shutil.rmtree(place)
+
+
+@pytest.fixture(params=["sqlite", "postgres"])
+def store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Store]:
+    url = request.getfixturevalue("postgres") if request.param == "postgres" else ""
+    made = Store(tmp_path, url)
+    yield made
+    made.close()
+
+
+def job(status: str = "queued", **values: object) -> Job:
+    given = {
+        "id": new_id("ftjob"), "created_at": now(), "status": status, "model": "m", "method": "language",
+        "configuration": "c", "hyperparameters": {"n_epochs": 2}, "training_file": "dataset:de", "seed": 2**31 - 1,
+        "dry_run": False, "job_metadata": {}, "result_files": [],
+    }  # fmt: skip
+    return Job(**(given | values))
+
+
+def test_what_is_kept_is_found_by_another_process(store: Store, tmp_path: Path) -> None:
+    first, second = job(job_metadata={"who": "a"}), job(job_metadata={"who": "b"})
+    store.add(first)
+    store.add(second)
+    assert store.move(first.id, "running", "begun", device="0", overrides=["a=1"])
+    store.note(first.id, "careful", "warn")
+    rows = {
+        "1": {"step": 1, "total_steps": 9, "train_loss": 0.5},
+        "2": {"step": 2, "total_steps": 9, "train_loss": 0.25},
+    }
+    store.measured(first.id, rows)
+    store.measured(first.id, rows | {"1": {"step": 1, "total_steps": 9, "train_loss": 99.0}})
+    other = Store(tmp_path, store._url if store._file is None else "")
+    found = other.job(first.id)
+    assert (found.status, found.device, found.overrides, found.seed) == ("running", "0", ["a=1"], 2**31 - 1)
+    events, more = other.events(first.id, "", 3)
+    assert more
+    assert [event.message for event in events] == ["Step 2/9: train_loss=0.25", "Step 1/9: train_loss=0.5", "careful"]
+    last, more = other.events(first.id, events[-1].id, 3)
+    assert ([event.message for event in last], more) == (["begun"], False)
+    mine = [one.id for one in other.jobs("", 9)[0] if one.id in (first.id, second.id)]
+    assert mine == [second.id, first.id]
+    assert [one.id for one in other.jobs("", 9, {"who": "a"})[0]][:1] == [first.id]
+    assert [one.id for one in other.jobs(second.id, 1)[0]] == [first.id]
+    assert first.id in [one.id for one in other.jobs_in("running", "paused")]
+    other.close()
+
+
+def test_a_status_goes_only_where_it_may(store: Store) -> None:
+    for before, to in product([*TRANSITIONS], TRANSITIONS):
+        one = job(before)
+        store.add(one)
+        allowed = before in TRANSITIONS[to]
+        assert store.move(one.id, to, "moved", device="x") is allowed
+        now_ = store.job(one.id)
+        assert (now_.status, now_.device) == ((to, "x") if allowed else (before, None))
+        assert [event.message for event in store.events(one.id, "", 9)[0]] == (["moved"] if allowed else [])
+    assert not store.move("ftjob-x", "running")
+
+
+def test_files_by_page(store: Store) -> None:
+    files = [File(id=new_id("file"), created_at=now(), filename="f", bytes=2**40, purpose=f"p{i % 2}", path="p")
+             for i in range(4)]  # fmt: skip
+    for file in files:
+        store.add(file)
+    ids = [file.id for file in files]
+    assert [file.id for file in store.files("p1", "", 9, True)[0]] == [ids[1], ids[3]]
+    page, more = store.files("", ids[3], 2, False)
+    assert ([file.id for file in page], more) == ([ids[2], ids[1]], True)
+    store.remove_file(ids[0])
+    with pytest.raises(NotFound, match="there is no file"):
+        store.file(ids[0])
+    with pytest.raises(NotFound):
+        store.files("", "file-x", 9, True)
+
+
+def test_reading_makes_no_database(tmp_path: Path) -> None:
+    assert not Store(tmp_path / "jobs").begun
+    assert not (tmp_path / "jobs").exists()
