@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import os
+import tempfile
 
 import pytest
+
+# A service that a test starts must not go on with the jobs of whoever develops here.
+os.environ.setdefault("PARLEY_JOBS", os.path.join(tempfile.gettempdir(), f"parley-no-jobs-{os.getpid()}"))
 
 
 def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
