@@ -80,6 +80,7 @@ class WhisperRecognizer:
         self._open: set[WhisperRecognition] = set()
         self._name = name or Path(path).name
         limits = CUDA if self._decoder.device == "cuda" else CPU
+        self._interims = limits.interims
         self._batches: Batches[Window, Heard] = Batches(self._decoder.hear, limits, lambda: len(self._open))
         # An end of turn does not queue behind the interim texts of all others.
         self._features = {
@@ -128,6 +129,15 @@ class WhisperRecognizer:
         loop = asyncio.get_running_loop()
         return await loop.run_in_executor(self._features[priority], self._decoder.windows.of, audio, asked)
 
+    @property
+    def interim_bytes(self) -> int:
+        """New audio before an utterance's next interim decode.
+
+        Where more speak than share a batch of interim texts, these are not made more often in all: an end of turn
+        waits for the batch under way, and the other stages for the processor.
+        """
+        return INTERIM_BYTES * max(1, -(-len(self._open) // self._interims))
+
     async def hear(self, window: Window, priority: int) -> Heard:
         """The window's words, when its turn has come; cancelling this before then takes it out of the queue."""
         return await self._batches.submit(window, priority) if window.frames else SILENCE
@@ -166,7 +176,7 @@ class WhisperRecognition:
         """The text so far, each time that it has changed. Ends with the utterance. Raises WorkerError."""
         decoded, shown = 0, ""
         while not self._ended:
-            if len(self._audio) - decoded < INTERIM_BYTES:
+            if len(self._audio) - decoded < self._recognizer.interim_bytes:
                 self._changed.clear()
                 await self._changed.wait()
                 continue

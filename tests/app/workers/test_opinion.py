@@ -86,6 +86,24 @@ async def test_an_abort_frees_both_and_hypotheses_are_of_who_listens(slots: int)
     assert (first.open, second.open) == (0, 0)
 
 
+async def test_the_second_listens_along_while_few_speak() -> None:
+    first, second = Sure("first words", 0.1), ScriptedRecognizer(["other words"], repeat=True)
+    both = SecondOpinion(first, second, below=0.6, at_once=2)
+    one, two, three = [await both.start() for _ in range(3)]
+    assert (first.scripted.open, second.open) == (3, 2)
+    for recognition in (one, two, three):
+        recognition.feed(SECOND)
+    assert (await three.finish()).text == "first words"
+    assert (await one.finish()).text == "other words"
+    await two.abort()
+    await two.abort()
+    assert (first.scripted.open, second.open) == (0, 0)
+    again, later, beyond = [await both.start() for _ in range(3)]
+    assert second.open == 2
+    for recognition in (again, later, beyond):
+        await recognition.abort()
+
+
 async def test_health_shows_both() -> None:
     health = await SecondOpinion(Sure("a", 1.0), ScriptedRecognizer([]), below=0.6).health()
     assert health.stage == "recognizer"

@@ -13,7 +13,7 @@ from app.audio import to_pcm16
 from app.errors import BadRequest, PackError, WorkerBusy, WorkerError
 from app.packs import read_pack
 from app.workers.base import Transcript
-from app.workers.whisper import WhisperRecognizer
+from app.workers.whisper import INTERIM_BYTES, WhisperRecognizer
 from tests.sounds import flite, noise, silence
 
 PACK = Path(__file__).parents[3] / "models/packs/en-starter"
@@ -201,6 +201,16 @@ async def test_an_utterances_end_overtakes_its_interim_text() -> None:
     transcript = await recognition.finish()
     assert await reading is None
     assert transcript.text == "what time is it"
+
+
+async def test_where_many_speak_interim_texts_are_not_made_more_often_in_all(whisper: WhisperRecognizer) -> None:
+    open_now = [await whisper.start() for _ in range(2)]
+    assert whisper.interim_bytes == INTERIM_BYTES
+    open_now += [await whisper.start() for _ in range(3)]
+    assert whisper.interim_bytes == 3 * INTERIM_BYTES
+    for recognition in open_now:
+        await recognition.abort()
+    assert whisper.interim_bytes == INTERIM_BYTES
 
 
 async def test_long_audio_is_heard_in_windows(whisper: WhisperRecognizer) -> None:
