@@ -27,7 +27,7 @@ FOLDER = Path("runs/bench")
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Runs a bench, `talk` where none is named. Exit status 1 for an error or what did not come, 2 for a wrong command."""
+    """Runs a bench, `talk` where none is named. Status 1 for an error or what did not come, 2 for a wrong command."""
     named = bool(arguments) and not arguments[0].startswith("-")
     name, options = (arguments[0], arguments[1:]) if named else ("talk", arguments)
     listed = "\n".join(f"  {bench:<12} {what}" for bench, what in BENCHES.items())
