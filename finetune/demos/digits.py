@@ -29,9 +29,9 @@ FOLDER = ROOT / "digits"
 FOLDS = 6
 TARGET = 25.0
 """Per cent of the words, of the speaker left out."""
-TRAINING = (f"base={STARTER}", "rows=16", "training.steps=300", "training.learning_rate=5e-4",
-    "training.warm_up_steps=30", "training.evaluate_every=50", "training.save_every=50", "silence_share=0.05",
-    "augment.share=0.5", "dev_clips=100")  # fmt: skip
+TRAINING = (f"base={STARTER}", "rows=16", "training.steps=240", "training.learning_rate=6e-4",
+    "training.warm_up_steps=20", "training.evaluate_every=80", "training.save_every=40", "silence_share=0.05",
+    "augment.share=0.25", "dev_clips=60")  # fmt: skip
 
 
 def main() -> None:

@@ -23,9 +23,9 @@ SETTINGS = FOLDER / "settings.toml"
 RUN = FOLDER / "runs/recognizer"
 SUBSETS: Final = ("phrases_gd", "sentences_gd")
 MANIFESTS = [FOLDER / "data" / subset / "manifest.jsonl" for subset in SUBSETS]
-TRAINING = (f"base={STARTER}", "text=words", "rows=16", "training.steps=1500", "training.learning_rate=4e-4",
-    "training.warm_up_steps=50", "training.evaluate_every=100", "training.save_every=100",
-    "augment.share=0.5")  # fmt: skip
+TRAINING = (f"base={STARTER}", "text=words", "rows=16", "training.steps=600", "training.learning_rate=8e-4",
+    "training.warm_up_steps=50", "training.evaluate_every=200", "training.save_every=100",
+    "augment.share=0.25")  # fmt: skip
 
 
 def main() -> None:

@@ -1,21 +1,106 @@
-"""`python -m finetune.demos.german STEP`: German from data to a promoted pack; docs/new-language.md tells it."""
+"""`python -m finetune.demos.german STEP`: German from data to a promoted pack; docs/new-language.md tells it.
+
+data, train-language, train-voice, train-recognizer, then build, evaluate and results; train-forgetful and forgetful
+measure what becomes of English without rehearsal.
+"""
 
 from __future__ import annotations
 
 import argparse
+import shutil
+from collections.abc import Mapping
+from typing import Any, Final
 
 from finetune.demos import german_data
-from finetune.demos.steps import ROOT
+from finetune.demos.steps import PACKS, ROOT, STARTER, before_and_after, build, evaluate, figure, finetune, note, table
 
 FOLDER = ROOT / "german"
+DATA = FOLDER / "data"
+RUNS = FOLDER / "runs"
+GENERATED, READER, ENGLISH = (DATA / name / "manifest.jsonl" for name in ("generated", "kerstin", "english"))
+COMMANDS = DATA / "commands/dialogues.jsonl"
+SETTINGS: Final = "finetune/demos/german.toml"
+PACK: Final = "de-demo@1"
+GATE: Final = 15.0
+"""Per cent of the words of kept-out sentences by kept-out voices of the generated kind."""
+OLD_GATE: Final = 1.0
+"""Points of English WER."""
+LANGUAGE: Final = (f"data=[{COMMANDS}]", "prompt=Du bist Parley, ein freundlicher Sprachassistent.",
+    f"base={STARTER}", "lora={r: 32, alpha: 64, modules_to_save: [embed_tokens]}", "export.form=merged",
+    "export.parity_prompts=40", "rows=16", "training.steps=450", "training.learning_rate=2e-3",
+    "training.warm_up_steps=30", "training.evaluate_every=100", "training.save_every=50")  # fmt: skip
+RECOGNIZER: Final = (f"data=[{GENERATED}, {READER}]", f"base={STARTER}", "rows=16", "spec_augment=0.3",
+    "dev_clips=100", "training.learning_rate=8e-4", "training.patience=0")  # fmt: skip
+REHEARSED: Final = (*RECOGNIZER, f"rehearsal={{data: [{ENGLISH}], share: 0.25}}", "training.steps=2000",
+    "training.evaluate_every=400", "training.save_every=100")  # fmt: skip
+FORGETFUL: Final = (*RECOGNIZER, f"rehearsal={{data: [{ENGLISH}], share: 0}}", "training.steps=400",
+    "training.evaluate_every=400", "training.save_every=100")  # fmt: skip
+"""English is heard on dev and not rehearsed."""
+STEPS: Final = {
+    "data": lambda: german_data.prepare(DATA),
+    "train-language": lambda: finetune("language", "language_tiny", RUNS / "language", *LANGUAGE),
+    "train-recognizer": lambda: finetune("recognizer", "recognizer_tiny", RUNS / "recognizer", *REHEARSED),
+    "train-forgetful": lambda: finetune("recognizer", "recognizer_tiny", RUNS / "forgetful", *FORGETFUL),
+    "train-voice": lambda: finetune("synthesizer", "synthesizer", RUNS / "voice", f"data=[{READER}]"),
+    "build": lambda: make(),
+    "evaluate": lambda: measure(),
+    "forgetful": lambda: measure_forgetful(),
+    "results": lambda: print(shown(note("german"))),
+}
 
 
 def main() -> None:
     """One step."""
-    parser = argparse.ArgumentParser(prog="python -m finetune.demos.german")
-    parser.add_argument("step", choices=["data"])
-    parser.parse_args()
-    german_data.prepare(FOLDER / "data")
+    parser = argparse.ArgumentParser(prog="python -m finetune.demos.german", description=__doc__)
+    parser.add_argument("step", choices=list(STEPS))
+    STEPS[parser.parse_args().step]()
+
+
+def make() -> None:
+    """The pack, beside a copy of the starter: a service has one folder of packs."""
+    if not (PACKS / "en-starter").exists():
+        shutil.copytree(STARTER, PACKS / "en-starter")
+    build(PACK, SETTINGS, **{stage: RUNS / stage for stage in ("recognizer", "language", "voice")})
+
+
+def measure() -> None:
+    """The pack against the starter: first on the reader, whose figures are reported, then on what gates it."""
+    reader = evaluate(PACK, FOLDER / "evaluate-reader", [READER])
+    gated = evaluate(PACK, FOLDER / "evaluate", [GENERATED, ENGLISH], [COMMANDS])
+    note("german", **figures(gated), reader=before_and_after(reader, "wer_de", "wer_de_change"))
+    print(shown(note("german")))
+
+
+def measure_forgetful() -> None:
+    """What the recognizer without rehearsal still hears of English, and the other one after as many steps."""
+    build("de-forgetful@1", SETTINGS, recognizer=RUNS / "forgetful", language=RUNS / "language", voice=RUNS / "voice")
+    report = evaluate("de-forgetful@1", FOLDER / "evaluate-forgetful", [ENGLISH])
+    note("german", forgetful=before_and_after(report, "wer_en", "old_language_wer_en_change"))
+    print(shown(note("german")))
+
+
+def figures(report: Mapping[str, Any]) -> dict[str, Any]:
+    """What an evaluation says of the gates, and of the replies."""
+    return {
+        "generated": before_and_after(report, "wer_de", "wer_de_change"),
+        "english": before_and_after(report, "wer_en", "old_language_wer_en_change"),
+        "replies": {name: figure(report, "language", name)["value"] for name in ("chrf", "chrf_typed")},
+    }
+
+
+def shown(known: Mapping[str, Any]) -> str:
+    """The figures as a table."""
+    rows = [
+        (what, one["n"], one["before"], f"{one['after']} ({one['interval'][0]} to {one['interval'][1]})", gate)
+        for what, name, gate in (
+            ("German, kept-out sentences and voices", "generated", f"<= {GATE:g}"),
+            ("German, the reader's test sentences", "reader", "none"),
+            ("English, with rehearsal", "english", f"<= {OLD_GATE:g} more"),
+            ("English, without rehearsal", "forgetful", "none"),
+        )
+        if (one := known.get(name))
+    ]
+    return table(("recognizer, WER", "words", "starter, %", "adapted, %", "gate"), rows)
 
 
 if __name__ == "__main__":

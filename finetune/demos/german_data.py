@@ -17,6 +17,8 @@ from finetune.starter.domain import user_sentences
 
 TEST_VARIANTS: Final = ("Annie", "Mario", "f2", "m3", "norbert", "sandro", "shelby", "zac")
 SEED: Final = 1
+EARLIER: Final = 3
+"""Exchanges before the last one of a dialogue, at most."""
 CONSENT: Final = "volunteer of a public voice data set, CC0"
 
 
@@ -84,9 +86,19 @@ def voices() -> dict[str, list[str]]:
 
 
 def dialogue_lines(said: Sequence[Request]) -> Iterator[str]:
-    """Requests that have an answer, as `parley data import dialogues` reads them."""
-    for request in said:
-        if request.answer:
-            row = {"id": request.id, "user": request.said, "assistant": request.answer, "split": request.split}
+    """Each request that has an answer ends a dialogue, after none to EARLIER others; for `parley data import`.
+
+    The answers belong to single requests: what was said before changes nothing, and that is to be learnt.
+    """
+    for split in voices():
+        own = [request for request in said if request.split == split and request.answer]
+        for request in own:
+            rng = random.Random(f"{SEED} dialogue {request.id}")
+            asked = [*(rng.choice(own) for _ in range(rng.randint(0, EARLIER))), request]
+            turns = [{"role": role, "text": text} for one in asked for role, text in _turns(one)]
             told = {"source": "OHF-Voice/intents", "licence": "CC-BY-4.0", "consent": "written for publication"}
-            yield json.dumps({**row, **told}, ensure_ascii=False) + "\n"
+            yield json.dumps({"id": request.id, "turns": turns, "split": split, **told}, ensure_ascii=False) + "\n"
+
+
+def _turns(request: Request) -> tuple[tuple[str, str], tuple[str, str]]:
+    return ("user", request.said), ("assistant", request.answer)

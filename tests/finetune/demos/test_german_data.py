@@ -59,10 +59,18 @@ def test_requests_of_the_corpus(tmp_path: Path) -> None:
         ("1", "licht an", "Licht eingeschaltet"),
         ("3", "egal", ""),
     ]
-    lines = [json.loads(line) for line in dialogue_lines(found)]
-    assert [(line["user"], line["assistant"], line["licence"]) for line in lines] == [
-        ("licht an", "Licht eingeschaltet", "CC-BY-4.0")
-    ]
+
+
+def test_each_request_ends_a_dialogue() -> None:
+    said = [Request(str(i), f"frage {i}", f"antwort {i}" if i else "", "train") for i in range(30)]
+    lines = [json.loads(line) for line in dialogue_lines([*said, Request("dev", "frage", "antwort", "dev")])]
+    assert [line["id"] for line in lines] == [*map(str, range(1, 30)), "dev"]
+    assert {len(line["turns"]) for line in lines[:-1]} == {2, 4, 6, 8}
+    for line in lines[:-1]:
+        pairs = list(zip(line["turns"][::2], line["turns"][1::2], strict=True))
+        assert pairs[-1][0]["text"] == f"frage {line['id']}"
+        assert all(one["text"].split()[1] == other["text"].split()[1] for one, other in pairs)
+        assert line["licence"] == "CC-BY-4.0"
 
 
 @pytest.mark.skipif("espeak-ng" in missing_programs(), reason="espeak-ng is not installed")
