@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import math
 import re
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +17,9 @@ from typing import Any, Final
 from app.errors import BadRequest, JobsUnavailable, NotFound, PackError, UnknownModel
 from app.packs import Pack, find_pack
 
+REPOSITORY: Final = Path(__file__).resolve().parents[2]
+"""Where recipes run, so that their paths mean what they mean by hand."""
+COQUI_PYTHON: Final = REPOSITORY / ".venv-coqui" / "bin" / "python"
 DIALOGUES: Final = "dialogues.jsonl"
 UTTERANCES: Final = "manifest.jsonl"
 DATASET: Final = "dataset:"
@@ -124,6 +128,18 @@ def configuration_of(places: Places, method: Method, asked: str | None, gpu: boo
     if asked not in known:
         raise BadRequest(f"got {asked!r}, expected one of {', '.join(known)}", param="method.configuration")
     return asked
+
+
+def python_of(configuration: Path, coqui: Path = COQUI_PYTHON) -> str:
+    """The interpreter of the environment that a configuration's recipe needs. Raises JobsUnavailable."""
+    import yaml  # comes with training
+
+    engine = str(yaml.safe_load(configuration.read_text(encoding="utf-8")).get("engine", ""))
+    if not engine.startswith("coqui"):
+        return sys.executable
+    if not coqui.exists():
+        raise JobsUnavailable(f"{configuration.stem} trains with Coqui TTS; `make coqui` brings it")
+    return str(coqui)
 
 
 def check_hyperparameters(given: Mapping[str, Any]) -> None:

@@ -28,6 +28,7 @@ from app.jobs.methods import (
     check_hyperparameters,
     configuration_of,
     dataset_of,
+    python_of,
 )
 from app.jobs.process import LOG, readable
 from app.jobs.store import Event, Job, Store, new_id, now
@@ -104,6 +105,8 @@ def job_routes(
         check_hyperparameters(given)
         method = METHODS[body.method.type]
         configuration = configuration_of(places, method, tuning.configuration, GPU.exists())
+        if training:
+            python_of(places.configs / f"{configuration}.yaml")
         base_of(places, body.model)
         if body.training_file.startswith(DATASET):
             dataset_of(places, body.training_file, method.manifest)

@@ -19,15 +19,24 @@ from typing import Any
 
 from app.errors import ParleyError
 from app.jobs import progress
-from app.jobs.methods import DATASET, METHODS, Places, base_of, dataset_of, manifest_name, overrides_of
+from app.jobs.methods import (
+    DATASET,
+    METHODS,
+    REPOSITORY,
+    Places,
+    base_of,
+    dataset_of,
+    manifest_name,
+    overrides_of,
+    python_of,
+)
 from app.jobs.process import Process, end_orphan, reason
 from app.jobs.store import ACTIVE, File, Job, Store, new_id, now
 
 log = logging.getLogger("parley.jobs")
 
 POLL_SECONDS = 1.0  # a route wakes the runner of its own process at once
-REPOSITORY = Path(__file__).resolve().parents[2]  # where recipes run, so that their paths mean what they mean by hand
-COQUI_PYTHON = REPOSITORY / ".venv-coqui" / "bin" / "python"
+AFTER_FAILURE_SECONDS = 10.0
 KEPT_FROM_RECIPES = ("PARLEY_SUPERVISED", "PARLEY_OWN_PORT", "PROMETHEUS_MULTIPROC_DIR", "PARLEY_JOBS_DATABASE")
 REPORT_LINES = 20
 
@@ -76,6 +85,7 @@ class Runner:
                     self._tick()
             except Exception:  # a full disk or a lost database may be there again later
                 log.exception("fine-tuning jobs cannot be looked after now")
+                self._wake.wait(AFTER_FAILURE_SECONDS)
             self._wake.wait(POLL_SECONDS)
             self._wake.clear()
         for running in self._running.values():
@@ -127,6 +137,8 @@ class Runner:
                 self._start(job)
             except ParleyError as error:
                 self._fail(job.id, error.message, error.code, error.param)
+            except OSError as error:
+                self._fail(job.id, f"its process cannot be started: {error}", "server_error", None)
 
     def _start(self, job: Job) -> None:
         """Begins what is next for a job, where there is room."""
@@ -166,9 +178,16 @@ class Runner:
 
     def _train(self, job: Job, device: str) -> None:
         recipe = METHODS[job.method].recipe
-        python = str(COQUI_PYTHON) if "coqui" in job.configuration else sys.executable
         configuration = self._places.configs / f"{job.configuration}.yaml"
-        command = [python, "-m", "finetune", recipe, "--config", str(configuration), *(job.overrides or [])]
+        command = [
+            python_of(configuration),
+            "-m",
+            "finetune",
+            recipe,
+            "--config",
+            str(configuration),
+            *(job.overrides or []),
+        ]
         command.append("--dry-run" if job.dry_run else "--resume")
         again = self._places.run(job.id).exists()
         self._running[job.id] = _Running(self._process(job, command, _environment(device)), device)

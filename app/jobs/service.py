@@ -10,14 +10,14 @@ from typing import NoReturn
 from fastapi import APIRouter
 
 from app.errors import JobsUnavailable
-from app.jobs.methods import Places
+from app.jobs.methods import REPOSITORY, Places
 from app.jobs.rest_files import file_routes
 from app.jobs.rest_jobs import TRAINING, job_routes
 from app.jobs.rest_packs import pack_routes
 from app.jobs.runner import Runner
 from app.jobs.store import Store
 
-CONFIGS = Path(__file__).resolve().parents[2] / "finetune" / "configs"
+CONFIGS = REPOSITORY / "finetune" / "configs"
 
 
 class Jobs:
