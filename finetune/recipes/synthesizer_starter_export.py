@@ -35,6 +35,8 @@ from finetune.starter.voice_features import log_mel
 from finetune.starter.voice_picture import spectrogram
 from finetune.starter.voice_vocoder import FilterNetwork, Scale
 
+QUIET = -4.0
+"""Log-mel below which nothing is compared: 70 dB below loud speech, where the rounding of samples to 16 bits counts."""
 SAMPLES = 3
 """Of the texts that are compared, how many are kept as recordings."""
 
@@ -148,4 +150,4 @@ def distance(one: Waveform, other: Waveform) -> float:
     """Largest difference of two log-mel spectra in nats; infinite where they are not of one length."""
     if len(one) != len(other):
         return float("inf")
-    return float(np.abs(log_mel(one) - log_mel(other)).max())
+    return float(np.abs(np.maximum(log_mel(one), QUIET) - np.maximum(log_mel(other), QUIET)).max())
