@@ -80,11 +80,15 @@ def measure_forgetful() -> None:
 
 
 def figures(report: Mapping[str, Any]) -> dict[str, Any]:
-    """What an evaluation says of the gates, and of the replies."""
+    """What an evaluation says of the gates, and of the replies: per cent that are the right ones, and chrF."""
+    replies = {name: figure(report, "language", name)["value"] for name in ("chrf", "chrf_typed")}
+    for name, served in (("exact", True), ("exact_typed", False)):
+        right = [one["text"] == one["gold"] for one in report["replies"] if one["served"] == served]
+        replies[name] = round(100 * sum(right) / max(1, len(right)), 1)
     return {
         "generated": before_and_after(report, "wer_de", "wer_de_change"),
         "english": before_and_after(report, "wer_en", "old_language_wer_en_change"),
-        "replies": {name: figure(report, "language", name)["value"] for name in ("chrf", "chrf_typed")},
+        "replies": replies,
     }
 
 
