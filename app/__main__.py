@@ -41,6 +41,7 @@ COMMANDS = {
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs one command; the exit status is 0, 1 for an error of ours, 2 for a wrong command line."""
     parser = argparse.ArgumentParser(prog="parley", description="A self-hosted voice assistant service.")
+    parser.add_argument("--version", action="version", version=f"parley {importlib.metadata.version('parley')}")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     for name, description in COMMANDS.items():
         command = commands.add_parser(name, help=description, description=description)
@@ -100,6 +101,7 @@ async def _serve(settings: Settings) -> int:
     from app.workers import connect
 
     find_pack(Path(settings.packs), settings.pack)  # refused here, once, instead of by four processes
+    connect.check_recognizer(settings.recognizer)
     port = settings.port or supervisor.free_port()
     supervisor.check_port(settings.host, port)
     urls = {stage: getattr(settings, stage) for stage in STAGES}
@@ -126,6 +128,7 @@ async def _serve(settings: Settings) -> int:
             f"  Talk to it:        open {here} in a browser and allow the microphone\n"
             f"  No microphone:     parley talk question.wav --url {here}\n"
             f"  OpenAI clients:    base_url={here}/v1, model={settings.pack}\n"
+            f"  Train it:          {here}/operator\n"
             f"  Stop it:           Ctrl-C\n",
             flush=True,
         )
