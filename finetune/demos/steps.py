@@ -46,7 +46,7 @@ def build(reference: str, like: str, **weights: Path) -> None:
     """A pack of run folders in PACKS, where it is not there yet."""
     if not (PACKS / reference / "pack.toml").is_file():
         given = [part for stage, folder in weights.items() for part in (f"--{stage}", str(folder))]
-        parley("packs", "build", reference, "--like", like, *given, "--packs", str(PACKS))
+        parley("packs", "--packs", str(PACKS), "build", reference, "--like", like, *given)
 
 
 def evaluate(reference: str, out: Path, data: Sequence[Path], dialogues: Sequence[Path] = ()) -> dict[str, Any]:
