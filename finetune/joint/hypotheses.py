@@ -78,4 +78,6 @@ def log_probabilities(logits: Tensor, texts: Sequence[Sequence[int]], end: int) 
     """Natural logarithm [B] of each text's probability, its end included, under `scores` [B, N + 1, V]."""
     logs = logits.float().log_softmax(-1)
     wanted = [torch.tensor([*text, end], device=logits.device) for text in texts]
-    return torch.stack([logs[row, torch.arange(len(ids)), ids].sum() for row, ids in enumerate(wanted)])
+    return torch.stack(
+        [logs[row, torch.arange(len(ids), device=ids.device), ids].sum() for row, ids in enumerate(wanted)]
+    )

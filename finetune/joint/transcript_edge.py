@@ -52,13 +52,17 @@ class Transcripts:
         """The transcript as the service has it."""
         return _decoded(self._parts(hypothesis)).strip()
 
+    def read(self, hypothesis: Sequence[int]) -> str:
+        """`text` as the language model reads it."""
+        return self._spoken(self.text(hypothesis))
+
     def heard(self, dialogue: Dialogue, hypothesis: Sequence[int]) -> Heard | None:
         """The dialogue up to its last reply, the user's turn before that being what was heard.
 
         None for a hypothesis without words: the service answers none. Raises TrainingError for a dialogue without a
         user's turn and a reply, DataError for one that the template refuses.
         """
-        transcript = self._spoken(self.text(hypothesis))
+        transcript = self.read(hypothesis)
         if not transcript:
             return None
         turns = dialogue.turns

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from app.workers.base_hash import base_sha256
+from finetune import base_folder as base_folders
 from finetune import checkpoint
 from finetune import dry_run as estimates
 from finetune.data.errors import DataError
@@ -44,9 +45,9 @@ def run(config: Config, *, dry_run: bool = False, resume: bool = False) -> None:
     new = dialogues(config.data, config.training, config.dev_share)
     old = dialogues(config.rehearsal.data, config.training, config.dev_share)
     batches = Batches(config, encoder, new.train, old.train)
-    dev = {"dev_loss": _encoded(encoder, new.dev, config.row_tokens)}
+    dev = {"dev_loss": encoded(encoder, new.dev, config.row_tokens)}
     if old.dev:
-        dev["old_dev_loss"] = _encoded(encoder, old.dev, config.row_tokens)
+        dev["old_dev_loss"] = encoded(encoder, old.dev, config.row_tokens)
     print(batches.summary())
 
     # 3. One step's loss, and what is measured on dev
@@ -73,18 +74,8 @@ def run(config: Config, *, dry_run: bool = False, resume: bool = False) -> None:
 
 
 def base_folder(base: str, run: Path) -> Path:
-    """The folder of a base; a hub name is fetched where it may be, a pack's model restored. Raises ConfigError."""
-    if is_pack(Path(base)):
-        return of_pack(Path(base), run / "base")
-    if Path(base).is_dir():
-        return Path(base)
-    from huggingface_hub import snapshot_download
-    from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
-
-    try:
-        return Path(snapshot_download(base, allow_patterns=["*.json", "*.safetensors", "*.jinja", "*.model"]))
-    except (HFValidationError, HfHubHTTPError, LocalEntryNotFoundError, OSError) as error:
-        raise ConfigError(f"base: got {base!r}, expected a folder or the name of a model: {error}") from error
+    """The Hugging Face folder of a base; a pack's language model is put into `run`. Raises ConfigError, PackError."""
+    return of_pack(Path(base), run / "base") if is_pack(Path(base)) else base_folders.base_folder(base)
 
 
 def load(base: Path, config: Config) -> tuple[nn.Module, Any]:
@@ -148,7 +139,8 @@ def mean_loss(model: nn.Module, rows: Sequence[Row], config: Config) -> float:
     return summed / counted
 
 
-def _encoded(encoder: Encoder, dialogues: Sequence[Dialogue], size: int) -> list[Row]:
+def encoded(encoder: Encoder, dialogues: Sequence[Dialogue], size: int) -> list[Row]:
+    """Rows of dev with a reply within `size` tokens, shortest first. Raises DataError where there is none."""
     rows = [cut(row, size) for dialogue in dialogues for row in encoder.rows(dialogue)]
     found = sorted((row for row in rows if any(row.written)), key=lambda row: len(row.ids))
     if not found:

@@ -1,0 +1,213 @@
+"""The joint recipe on flite's voices: all stages, kill -9 and resume in them, rungs, exports that make a pack."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from app.config import REPOSITORY
+from app.pack_build import build
+from finetune import checkpoint, config
+from finetune.data.errors import DataError
+from finetune.data.ledger import Ledger
+from finetune.data.manifest import read_dialogues, write_manifest
+from finetune.errors import ConfigError, RunError
+from finetune.joint.edges import Edge
+from finetune.recipes import joint
+from finetune.recipes.joint_config import Config
+from finetune.recipes.joint_losses import EDGES, Parts, Step
+from tests.finetune.joint import tiny
+from tests.finetune.joint.tiny_joint import TINY, overrides, write_data
+
+SHORT = [
+    f"{stage}.{key}={value}"
+    for stage in ("recognizer.training", "language.training", "voice.training", "voice.vocoder")
+    for key, value in (("steps", 2), ("evaluate_every", 2))
+] + [
+    f"{stage}.{key}={value}"
+    for stage in ("noisy", "joint", "finish")
+    for key, value in (("steps", 2), ("evaluate_every", 2), ("save_every", 1), ("log_every", 1))
+]
+EVERY = ("rung=every", "every=2")
+
+
+@dataclasses.dataclass(frozen=True)
+class Place:
+    """Data, and a run whose first stage is done."""
+
+    folder: Path
+    data: Path
+
+    def overrides(self, name: str, *others: str) -> list[str]:
+        return overrides(self.folder / name, self.data, *SHORT, *others)
+
+    def config(self, name: str, *others: str) -> Config:
+        return config.load(Config, TINY, self.overrides(name, *others))
+
+    def begun(self, name: str, *others: str) -> Config:
+        """A run with the first stage of `staged`."""
+        for model in joint.MODELS:
+            shutil.copytree(self.folder / "staged" / model, self.folder / name / model)
+        return self.config(name, *others)
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory: pytest.TempPathFactory) -> Place:
+    torch.set_num_threads(1)
+    folder = tmp_path_factory.mktemp("joint")
+    made = Place(folder, write_data(folder / "data"))
+    joint.run(made.config("staged", "rung=staged"))
+    return made
+
+
+@pytest.fixture(scope="module")
+def unbroken(place: Place) -> Path:
+    """All stages in one go, with edges in every second step."""
+    made = place.begun("unbroken", *EVERY)
+    joint.run(made)
+    return Path(made.run)
+
+
+@pytest.fixture(scope="module")
+def parts(place: Place) -> Parts:
+    return joint.together(joint.below(place.begun("parts", "edges.sequence.weight=1", "hypotheses=3")))
+
+
+def facts(run: Path) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads((run / "facts.json").read_text())
+    return found
+
+
+def metrics(run: Path) -> list[dict[str, Any]]:
+    rows = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
+    return [{name: value for name, value in row.items() if name != "seconds"} for row in rows]
+
+
+def test_the_staged_rung_leaves_three_exports_of_the_separate_recipes(place: Place) -> None:
+    run = place.folder / "staged"
+    assert (facts(run)["rung"], facts(run)["stages"]) == ("staged", ["separate"])
+    for model, file in (("recognizer", "model.bin"), ("language", "model.bin"), ("voice", "voice.json")):
+        assert (run / model / "export" / model / file).is_file()
+        assert facts(run / model)["parity"]
+
+
+def test_all_stages_leave_three_exports_that_make_a_pack(place: Place, unbroken: Path, tmp_path: Path) -> None:
+    found = facts(unbroken)
+    assert found["rung"] == "every"
+    assert found["stages"][0] == "separate"
+    weights = {model: unbroken / model for model in joint.MODELS}
+    pack = build(tmp_path, "joint@1", settings=REPOSITORY / "models/packs/en-starter", weights=weights)
+    assert pack.reference == "joint@1"
+    rows = metrics(unbroken / "joint")
+    assert [row["step"] for row in rows] == [0, 1, 2, 2]
+    for edge in ("transcript", "chain", "reply_to_voice"):
+        assert [f"{edge}_loss" in row for row in rows[1:3]] == [True, False]
+    for edge in ("transcript", "chain"):  # the gate lets nothing through in its first step
+        assert [row[f"{edge}_crossing_norm"] > 0 for row in rows[1:3]] == [True, False]
+    for model in joint.MODELS:
+        assert rows[1][f"{model}_gradient_norm"] > 0
+        runs = Ledger(place.data / "ledger.jsonl").speakers()["slt"].runs
+        assert facts(unbroken / model)["fingerprint"] in runs
+        assert facts(unbroken / model)["speakers"] == ["kal16", "slt"]
+
+
+def test_killed_it_comes_to_the_same_bits(place: Place, unbroken: Path) -> None:
+    killed = place.begun("killed", *EVERY)
+    command = [
+        sys.executable,
+        "-m",
+        "tests.finetune.joint.tiny_joint",
+        "joint",
+        "1",
+        *place.overrides("killed", *EVERY),
+    ]
+    assert subprocess.run(command, cwd=REPOSITORY, capture_output=True).returncode == -9
+    assert checkpoint.load(Path(killed.run) / "joint/checkpoint.pt")["progress"]["step"] == 1
+    joint.run(killed, resume=True)
+    for stage in ("noisy", "joint", "finish"):
+        assert metrics(Path(killed.run) / stage) == metrics(unbroken / stage)
+        one, other = (checkpoint.load(run / stage / "checkpoint.pt")["weights"] for run in (Path(killed.run), unbroken))
+        assert all(torch.equal(one[name], other[name]) for name in other)
+    assert facts(Path(killed.run))["stages"] == facts(unbroken)["stages"]
+
+
+def test_the_cached_rung_needs_no_edges_and_exports_too(place: Place) -> None:
+    cached = place.begun("cached", "rung=cached")
+    joint.run(cached)
+    assert (Path(cached.run) / "hypotheses.json").is_file()
+    assert not (Path(cached.run) / "joint").exists()
+    assert all((Path(cached.run) / model / "export" / model).is_dir() for model in joint.MODELS)
+
+
+def reached(parts: Parts, edge: str, detach: bool) -> set[str]:
+    """Which models get a gradient from one edge alone, at its full scale."""
+    edges = dataclasses.replace(parts.config.edges, agreement=0.0, **{edge: Edge(weight=1.0, detach=detach)})
+    changed = dataclasses.replace(parts, config=_with(parts.config, edges))
+    models = joint.models_of(changed)
+    tiny.forget(models)
+    step = Step(changed, separate=(), edges=EDGES)
+    torch.nn.init.normal_(parts.gate.out.weight)  # at zero it lets nothing through yet
+    losses = step.losses(0, step.batch(0))
+    assert set(losses) == {f"{edge}_loss"}
+    (loss,) = losses.values()
+    if loss.requires_grad:
+        loss.backward()
+    return {name for name, model in models.items() if tiny.norm(model.parameters()) > 0}
+
+
+def _with(old: Config, edges: Any) -> Config:
+    made = object.__new__(Config)
+    for field in dataclasses.fields(old):
+        object.__setattr__(made, field.name, edges if field.name == "edges" else getattr(old, field.name))
+    return made
+
+
+def test_gradients_reach_exactly_what_each_edge_says(parts: Parts) -> None:
+    assert reached(parts, "transcript", detach=False) == {"recognizer", "language"}
+    assert reached(parts, "transcript", detach=True) == {"language"}
+    assert reached(parts, "chain", detach=False) == {"voice", "recognizer"}
+    assert reached(parts, "chain", detach=True) == {"recognizer"}
+    assert reached(parts, "reply_to_voice", detach=False) == {"language", "gate", "voice", "recognizer"}
+    assert reached(parts, "reply_to_voice", detach=True) == {"gate", "voice", "recognizer"}
+    assert reached(parts, "sequence", detach=False) == {"recognizer"}
+    assert reached(parts, "sequence", detach=True) == set()
+
+
+def test_refusals(place: Place, tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"edges.agreement: got a weight without one of edges.transcript"):
+        place.config("refused", "edges.transcript.weight=0")
+    with pytest.raises(ConfigError, match="got recognizer, recognizer, voice, expected three names"):
+        place.config("refused", "language.run=recognizer")
+    with pytest.raises(ConfigError, match="rows: got 0, expected 1 or more"):
+        place.config("refused", "rows=0")
+    with pytest.raises(ConfigError, match=r"texts: .* cannot be read"):
+        joint.texts_of(place.config("refused", "texts=[nowhere.txt]"), [], [])
+    (tmp_path / "empty.txt").write_text("\n")
+    with pytest.raises(DataError, match="got no line in"):
+        joint.texts_of(place.config("refused", f"texts=[{tmp_path}/empty.txt]"), [], [])
+    with pytest.raises(RunError, match="has been used; --resume continues"):
+        joint.run(place.config("staged", "rung=staged"))
+    with pytest.raises(RunError, match=r"another configuration: training.steps: 2 -> 3"):
+        joint.run(place.config("staged", "rung=staged", "voice.training.steps=3"), resume=True)
+
+
+def test_dialogues_that_nobody_says_are_refused(place: Place) -> None:
+    made = joint.below(place.begun("strange"))
+    rows = [
+        dataclasses.replace(row, turns=tuple(dataclasses.replace(turn, text=turn.text + " x") for turn in row.turns))
+        for row in read_dialogues(place.data / "dialogues.jsonl")
+    ]
+    with pytest.raises(DataError, match="got no dialogue whose last request is the text of a clip"):
+        joint.pairs_of([], rows)
+    write_manifest(place.folder / "other.jsonl", rows)
+    changed = dataclasses.replace(made.language, data=(str(place.folder / "other.jsonl"),))
+    with pytest.raises(RunError, match="is a run on other data"):
+        joint.parts_of.load_language(changed)
