@@ -15,6 +15,7 @@ from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
 from app.audio import BYTES_PER_SAMPLE
 from app.errors import BadRequest
+from app.faults import in_words, path_of
 
 MAX_APPEND_BYTES = 15 * 1024 * 1024  # of decoded audio in one append event; protocol section 7
 
@@ -159,14 +160,14 @@ def parse(frame: str | bytes) -> Event:
 def explain(error: ValidationError, *, prefix: str = "", skip: int = 0) -> BadRequest:
     """The first fault of a validation as one BadRequest; `skip` leading parts of its path are the union's tag."""
     fault = error.errors(include_url=False)[0]
-    path = ".".join(str(part) for part in ((prefix,) if prefix else ()) + fault["loc"][skip:])
+    path = path_of(((prefix,) if prefix else ()) + fault["loc"][skip:])
     if fault["type"] in ("union_tag_invalid", "union_tag_not_found"):
         return BadRequest(f"unknown event type {fault['input'].get('type')!r}", param="type")
     if fault["type"] == "missing":
         return BadRequest(f"{path} is missing", code="missing_required_parameter", param=path)
     if fault["type"] == "extra_forbidden":
         return BadRequest(f"unknown parameter {path}", code="unknown_parameter", param=path)
-    return BadRequest(f"{path}: {fault['msg']}, got {_short(fault['input'])}", param=path)
+    return BadRequest(f"{path}: {in_words(fault)}", param=path)
 
 
 def _decode_audio(value: Any) -> bytes:
@@ -188,8 +189,3 @@ def _decode_audio(value: Any) -> bytes:
 def _event_id(fields: dict[str, Any]) -> str | None:
     event_id = fields.get("event_id")
     return event_id if isinstance(event_id, str) else None
-
-
-def _short(value: Any) -> str:
-    text = repr(value)
-    return text if len(text) <= 80 else text[:77] + "..."

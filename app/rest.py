@@ -40,6 +40,7 @@ from app.errors import (
     WorkerBusy,
     WorkerUnavailable,
 )
+from app.faults import in_words, path_of
 from app.names import Models
 
 MAX_UPLOAD: Final = 25 * 1024 * 1024  # bytes of an audio file, as OpenAI's
@@ -170,12 +171,13 @@ async def _on_parley_error(request: Request, error: Exception) -> JSONResponse:
 async def _on_validation_error(request: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, RequestValidationError)
     first = error.errors()[0]
-    where = ".".join(str(step) for step in first["loc"][1:])  # without "body", "query"
+    where = path_of(first["loc"][1:])  # without "body", "query"
     if first["type"] == "json_invalid":
         why = first.get("ctx", {}).get("error", "expected an object")
         return JSONResponse(envelope(400, f"The body is not JSON: {why}", code="invalid_json"), 400)
-    code = "missing_required_parameter" if first["type"] == "missing" else "invalid_value"
-    message = f"{where or 'body'}: {first['msg']}"
+    missing = first["type"] == "missing"
+    code = "missing_required_parameter" if missing else "invalid_value"
+    message = f"{where or 'body'} is missing" if missing else f"{where or 'body'}: {in_words(first)}"
     return JSONResponse(envelope(400, message, param=where or None, code=code), 400)
 
 

@@ -167,7 +167,7 @@ class Speaking:
         try:
             if self.transcribing:
                 await asyncio.wait(self.transcribing)  # push-to-talk: the words just committed belong to the prompt
-            clock.asked = time.monotonic()
+            clock.asked = None if announcement else time.monotonic()  # nobody waits for one: it has no latency
             deltas = _once(announcement) if announcement else self._write(options, items, answer)
             if response.speaks:
                 await self._speak(response, deltas, clock)

@@ -228,12 +228,14 @@ async def test_letters_are_said_by_the_tool_and_no_model_is_asked_to_repeat_them
 
 async def test_a_timer_that_ends_speaks_by_itself() -> None:
     tool_call = ToolCall("call_1", "set_timer", '{"amount": 1, "unit": "seconds"}')
-    async with call(replies=[[tool_call], "Your timer is set."]) as (caller, _):
+    async with call(replies=[[tool_call], "Your timer is set."], query="?parley_timings=true") as (caller, _):
         await caller.send("conversation.item.create", item=text_item("set a timer for one second"))
         await caller.send("response.create")
-        await caller.until("response.done")
+        answered = await caller.until("response.done")
         announced = await caller.until("response.done")
     assert announced["response"]["output"][0]["content"][0]["transcript"] == "Your timer for 1 second is done."
+    timed = [event["response_id"] for event in caller.all("parley.turn.timings")]
+    assert timed == [answered["response"]["id"]]  # nobody waited for the announcement
 
 
 async def test_a_clients_tool_is_called_and_never_executed() -> None:
