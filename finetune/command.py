@@ -18,7 +18,7 @@ from finetune import config
 RECIPES = {
     "language": "LoRA of a chat model on dialogues",
     "recognizer": "a Whisper on recordings",
-    "synthesizer": "a voice on recordings: the starter's own kind, or Coqui VITS",
+    "synthesizer": "a voice on recordings: the starter's own kind, Coqui VITS or XTTS",
 }
 
 

@@ -24,15 +24,14 @@ LEAST_REFERENCE_SECONDS = 0.5  # Coqui TTS itself asks for 0.33 s; three seconds
 class XttsNetwork:
     """Any XTTS of Coqui TTS 0.28."""
 
-    def __init__(self, folder: Path, reference: Path, *, language: str, device: str = "auto", threads: int = 1) -> None:
-        """Loads the folder and clones the voice of the clip. Raises PackError. `language` is BCP 47."""
+    def __init__(self, model: Any, reference: Path, *, language: str, device: str = "auto", threads: int = 1) -> None:
+        """Clones the voice of the clip with a model of `read_xtts`. Raises PackError. `language` is BCP 47."""
         import torch
 
         self._torch = torch
         torch.set_num_threads(threads)
-        self._model = build_xtts(folder)
-        self._config = self._model.config
-        fill(self._model, folder)
+        self._model = model
+        self._config = model.config
         self._model.eval()  # also makes the network that generates; Coqui's returns nothing
         self.device = device_of(device)
         self._model.to(self.device)
@@ -106,6 +105,13 @@ def build_xtts(folder: Path) -> Any:
     return model
 
 
+def read_xtts(folder: Path) -> Any:
+    """Coqui's `Xtts` with the folder's weights. Raises PackError."""
+    model = build_xtts(folder)
+    fill(model, folder)
+    return model
+
+
 class XttsStream:
     """One text being spoken.
 
@@ -158,6 +164,6 @@ def load_xtts(
     if not reference or not clip.is_file() or not clip.resolve().is_relative_to(folder.resolve()):
         raise PackError(f"{folder}: [voice] reference names no clip of this folder, got {reference!r}")
     logging.getLogger("TTS").setLevel(logging.ERROR)  # it logs callers' texts
-    network = XttsNetwork(folder, clip, language=language, device=device, threads=threads)
+    network = XttsNetwork(read_xtts(folder), clip, language=language, device=device, threads=threads)
     names = tuple(names) or (clip.stem,)
     return StreamedVoice(network, engine="coqui-xtts", names=names, model=model or folder.name, max_replies=max_replies)

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from finetune.recipes import synthesizer_coqui, synthesizer_starter
+from finetune.recipes import synthesizer_coqui, synthesizer_starter, synthesizer_xtts
 
 __all__ = ["Config", "run"]
 
-Config = synthesizer_starter.Config | synthesizer_coqui.Config
+Config = synthesizer_starter.Config | synthesizer_coqui.Config | synthesizer_xtts.Config
 
 
 def run(config: Config, *, dry_run: bool = False, resume: bool = False) -> None:
     """Trains and exports a voice. Raises what its engine's recipe raises."""
     if isinstance(config, synthesizer_coqui.Config):
         synthesizer_coqui.run(config, dry_run=dry_run, resume=resume)
+    elif isinstance(config, synthesizer_xtts.Config):
+        synthesizer_xtts.run(config, dry_run=dry_run, resume=resume)
     else:
         synthesizer_starter.run(config, dry_run=dry_run, resume=resume)

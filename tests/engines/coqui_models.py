@@ -81,12 +81,12 @@ def shrink_xtts(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(xtts, "HifiDecoder", functools.partial(HifiDecoder, upsample_initial_channel_decoder=64))
 
 
-def xtts(folder: Path) -> Path:
-    """An XTTS with a tiny GPT, and a clip to clone from."""
+def xtts(folder: Path, more_letters: str = "", **changes: Any) -> Path:
+    """An XTTS with a tiny GPT, changed as said, and a clip to clone from."""
     from app.workers.coqui_xtts import build_xtts
 
     folder.mkdir()
-    letters = [*string.ascii_lowercase, "'", ",", ".", "!", "?", ":"]
+    letters = [*string.ascii_lowercase, *more_letters, "'", ",", ".", "!", "?", ":"]
     special = ["[STOP]", "[UNK]", "[SPACE]", "[START]", "[en]", "[de]"]
     tokenizer = Tokenizer(
         BPE(vocab={token: i for i, token in enumerate([*special, *letters])}, merges=[], unk_token="[UNK]")
@@ -97,7 +97,7 @@ def xtts(folder: Path) -> Path:
         "gpt_layers": 2, "gpt_n_model_channels": 64, "gpt_n_heads": 2, "gpt_max_audio_tokens": 50,
         "gpt_max_text_tokens": 120, "gpt_num_audio_tokens": 34, "gpt_start_audio_token": 32,
         "gpt_stop_audio_token": 33, "gpt_use_perceiver_resampler": True, "gpt_code_stride_len": 256,
-        "decoder_input_dim": 64,
+        "decoder_input_dim": 64, **changes,
     }  # fmt: skip
     values = {"model": "xtts", "model_args": args, "languages": ["en", "de"], "temperature": 0.8}
     (folder / "config.json").write_text(json.dumps(values))

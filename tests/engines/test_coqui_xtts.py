@@ -15,7 +15,7 @@ from app.audio import to_waveform
 from app.errors import BadRequest, PackError
 from app.reply import close
 from app.workers.base import Synthesizer
-from app.workers.coqui_xtts import XttsNetwork, load_xtts
+from app.workers.coqui_xtts import XttsNetwork, load_xtts, read_xtts
 from app.workers.streamed import StreamedVoice
 from tests.engines import coqui_models, synthesizer_cases
 from tests.engines.synthesizer_cases import chunks_of, pcm_of
@@ -63,7 +63,7 @@ async def test_each_of_eight_callers_hears_what_the_text_has_alone(folder: Path)
 
 def test_streams_that_share_the_models_state_would_not(folder: Path) -> None:
     """The failure that the proof is about: Coqui's own streams, side by side, speak each other's text."""
-    network = XttsNetwork(folder, folder / "reader.wav", language="en", device="cpu")
+    network = XttsNetwork(read_xtts(folder), folder / "reader.wav", language="en", device="cpu")
 
     def rounds(texts: tuple[str, ...]) -> list[np.ndarray]:
         # Greedy, so that chance plays no part.

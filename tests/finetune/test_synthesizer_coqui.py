@@ -1,4 +1,4 @@
-"""Coqui's kind of voice, as far as it goes without Coqui; the rest is in tests/engines/test_coqui_recipe.py."""
+"""Coqui's kinds of voices, as far as they go without Coqui; the rest is in tests/engines/test_coqui*_recipe.py."""
 
 from __future__ import annotations
 
@@ -34,8 +34,9 @@ def test_dev_does_not_end_it_and_a_licence_is_named() -> None:
 
 
 @pytest.mark.skipif(importlib.util.find_spec("TTS") is not None, reason="Coqui TTS is installed here")
-def test_an_environment_without_coqui_says_where_to_run(tmp_path: Path) -> None:
-    asked = config.load(synthesizer.Config, CONFIGS / "synthesizer_coqui_tiny.yaml", [f"run={tmp_path / 'run'}"])
+@pytest.mark.parametrize("name", ["synthesizer_coqui_tiny.yaml", "synthesizer_xtts.yaml"])
+def test_an_environment_without_coqui_says_where_to_run(name: str, tmp_path: Path) -> None:
+    asked = config.load(synthesizer.Config, CONFIGS / name, [f"run={tmp_path / 'run'}"])
     with pytest.raises(ConfigError, match=r"needs Coqui TTS, .* \.venv-coqui/bin/parley finetune synthesizer"):
         synthesizer.run(asked)
     assert not (tmp_path / "run").exists()
