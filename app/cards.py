@@ -24,7 +24,8 @@ def read_card(pack: Pack) -> dict[str, Any]:
     """The card; for a pack that was never evaluated one without figures. Raises PackError."""
     path = pack.folder / CARD
     empty: dict[str, Any] = {
-        "pack": pack.name, "version": pack.version, "language": pack.language, "not_measured": [], "evaluation": [],
+        "pack": pack.name, "version": pack.version, "language": pack.language, "not_measured": [],
+        "not_compared": [], "evaluation": [],
     }  # fmt: skip
     if not path.is_file():
         return empty
@@ -45,6 +46,11 @@ def failed_gates(pack: Pack) -> list[str]:
     if not rows:
         return [f"{pack.reference} was never evaluated: it has no figures in {CARD} (parley evaluate)"]
     unknown = [f"its {part} was never evaluated (parley evaluate)" for part in card["not_measured"]]
+    unknown += [
+        f"its {part} was never compared with another pack: old languages and the worst slice are not known "
+        f"(parley evaluate --against)"
+        for part in card["not_compared"]
+    ]
     return [*unknown, *(f"{row['part']}, {row['metric']}: {said(row)}" for row in rows if row["passed"] is False)]
 
 

@@ -152,7 +152,7 @@ def _check_adapter(pack: Pack) -> None:
 def _card(origin: Pack | None, weights: Mapping[str, Path]) -> dict[str, Any]:
     """What is known of each stage: of taken ones what the other pack's card says, of new ones what their runs say."""
     parts = {PARTS.get(stage, stage) for stage in weights}
-    old = read_card(origin) if origin is not None else {"evaluation": []}
+    old = read_card(origin) if origin is not None else {"evaluation": [], "not_compared": []}
     rows = [row for row in old["evaluation"] if row["part"] not in parts and row["part"] in STAGES]
     training = {
         stage: facts for stage, facts in old.get("training", {}).items() if PARTS.get(stage, stage) not in parts
@@ -166,7 +166,12 @@ def _card(origin: Pack | None, weights: Mapping[str, Path]) -> dict[str, Any]:
         for row in [*figures, *_parity(PARTS.get(stage, stage), facts)]:
             if row not in rows:  # adapter and model of one run have the same
                 rows.append(row)
-    return {"training": training, "not_measured": sorted(parts - measured), "evaluation": rows}
+    compared = any(row["part"] == "recognizer" and row["metric"].endswith("_change") for row in rows)
+    not_compared = set(old["not_compared"]) - parts | ({"recognizer"} & parts if origin and not compared else set())
+    return {
+        "training": training, "not_measured": sorted(parts - measured), "not_compared": sorted(not_compared),
+        "evaluation": rows,
+    }  # fmt: skip
 
 
 def _figures(folder: Path) -> list[dict[str, Any]]:

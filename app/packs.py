@@ -246,7 +246,8 @@ def find_pack(root: Path, name: str, read: Callable[[Path], Pack] = read_pack) -
         if version in ("", pack.version):
             return pack
     known = ", ".join(pack_names(root)) or "none"
-    raise UnknownModel(f"no language pack {name!r} in version {version or 'current'} in {root}; there are: {known}")
+    wanted = f"{plain!r} in version {version}" if version else repr(plain)
+    raise UnknownModel(f"no language pack {wanted} in {root}; there are: {known}")
 
 
 def _fill(kind: type[_Section], values: Mapping[str, Any], where: str) -> _Section:

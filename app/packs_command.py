@@ -109,7 +109,10 @@ def _gates(pack: Pack) -> str:
     gated = [row for row in rows if row["passed"] is not None]
     if not rows:
         return "never evaluated"
-    return f"{sum(row['passed'] for row in gated)} of {len(gated)} gates met"
+    missed = [f"{row['part']} {row['metric']}" for row in gated if not row["passed"]]
+    return f"{len(gated) - len(missed)} of {len(gated)} gates met" + (
+        f", missed: {', '.join(missed)}" if missed else ""
+    )
 
 
 def _settings(root: Path, like: str) -> Path:

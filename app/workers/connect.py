@@ -65,12 +65,17 @@ def is_url(setting: str) -> bool:
     return setting.removeprefix(OPENAI).startswith(("http://", "https://"))
 
 
+def check_recognizer(setting: str) -> None:
+    """Raises SettingsError for what is neither a URL nor an engine."""
+    if not is_url(setting) and setting not in RECOGNIZERS:
+        raise SettingsError(f"no recognizer engine {setting!r}; there are: {', '.join(RECOGNIZERS)}, or a URL")
+
+
 def load_recognizer(
     pack: Pack, engine: str, *, device: str = "auto", compute_type: str = "default", threads: int = 1
 ) -> Recognizer:
     """The pack's recognizer; `pocketsphinx` alone needs nothing of the pack. Raises SettingsError, PackError."""
-    if engine not in RECOGNIZERS:
-        raise SettingsError(f"no recognizer engine {engine!r}; there are: {', '.join(RECOGNIZERS)}")
+    check_recognizer(engine)
     if engine == "pocketsphinx":
         return _load_sphinx(pack)
     from app.workers.whisper import WhisperRecognizer

@@ -16,6 +16,8 @@ def add_to_card(pack: Pack, rows: Sequence[dict[str, Any]], data: str, missing: 
     stay = [row for row in card["evaluation"] if (row["part"], row["metric"]) not in new]
     card["evaluation"] = [*stay, *({**row, "note": f"{row['note']}; {data}"} for row in rows)]
     card["not_measured"] = [part for part in card["not_measured"] if part not in {part for part, _ in new}]
+    if any(metric.endswith("_change") and part == "recognizer" for part, metric in new):
+        card["not_compared"] = [part for part in card["not_compared"] if part != "recognizer"]
     gated = [row for row in card["evaluation"] if row["gate"] is not None]
     card["gates"] = {"met": sum(bool(row["passed"]) for row in gated), "of": len(gated)}
     write_card(pack.folder, card)

@@ -13,8 +13,9 @@ import numpy as np
 from app.audio import HEARING_RATE, Pcm16, Waveform, resample, to_pcm16
 from finetune.data import recording
 from finetune.data.errors import DataError
-from finetune.data.manifest import audio_path, read_dialogues, read_utterances
+from finetune.data.manifest import audio_path, kind_of, read_dialogues, read_utterances
 from finetune.data.rows import Dialogue, Utterance
+from finetune.evaluate.normal import is_of
 
 TEST = "test"
 LENGTHS = ((2.0, "under 2 s"), (5.0, "2 to 5 s"), (10.0, "5 to 10 s"))
@@ -30,6 +31,12 @@ class Clip:
 
     row: Utterance
     path: Path
+    old: bool = False
+    """Of data that must not be forgotten, whatever its language."""
+
+    def is_own(self, language: str) -> bool:
+        """Whether it is what a pack of the language is made for."""
+        return not self.old and is_of(self.row.language, language)
 
     def read(self) -> tuple[Pcm16, str, dict[str, str]]:
         """Its audio, the hash of it, and its slices. Raises BadAudio."""
@@ -39,13 +46,20 @@ class Clip:
         return pcm, hashlib.sha256(pcm).hexdigest(), slices(self.row, waveform)
 
 
-def clips(manifests: Sequence[Path]) -> list[Clip]:
+def clips(manifests: Sequence[Path], *, old: bool = False) -> list[Clip]:
     """The test rows of each manifest; all rows of one that is not split. Raises DataError where there are none."""
     found = []
     for manifest in manifests:
         rows = _tested(read_utterances(manifest), manifest)
-        found += [Clip(row, audio_path(manifest, row)) for row in rows]
+        found += [Clip(row, audio_path(manifest, row), old) for row in rows]
     return found
+
+
+def by_kind(manifests: Sequence[Path]) -> tuple[list[Path], list[Path]]:
+    """Manifests of utterances, and of dialogues. Raises ManifestError."""
+    kinds = {manifest: kind_of(manifest) for manifest in manifests}
+    speech, texts = ([path for path in manifests if kinds[path] == kind] for kind in ("utterances", "dialogues"))
+    return speech, texts
 
 
 def dialogues(manifests: Sequence[Path]) -> list[Dialogue]:

@@ -30,20 +30,37 @@ from finetune.evaluate.card import add_to_card
 from finetune.evaluate.figures import figures, round_trip, scores
 from finetune.evaluate.measure import Measured, measure
 from finetune.evaluate.page import page
-from finetune.evaluate.speaking import JUDGE, close, speech
+from finetune.evaluate.speaking import close, speech
 
 PLAYERS = 12
 
 
 def main(arguments: Sequence[str]) -> int:
     """Exit status 0, 1 for a missed gate or an error of ours, 2 for a wrong command line."""
-    parser = argparse.ArgumentParser(prog="parley evaluate", description=__doc__)
+    parser = argparse.ArgumentParser(
+        prog="parley evaluate",
+        description="Measures the exported workers of a pack, stage by stage and as a cascade: figures with intervals, "
+        "gates, a page, and the pack's card; docs/evaluation.md.",
+    )
     parser.add_argument("pack", metavar="PACK", help="NAME, NAME@VERSION or a pack's folder")
     parser.add_argument(
         "--data", type=Path, nargs="+", required=True, metavar="MANIFEST", help="utterances; of split test"
     )
     parser.add_argument(
         "--dialogues", type=Path, nargs="+", default=[], metavar="MANIFEST", help="with the right replies"
+    )
+    parser.add_argument(
+        "--old-data",
+        type=Path,
+        nargs="+",
+        default=[],
+        metavar="MANIFEST",
+        help="of what must not be forgotten: utterances or dialogues",
+    )
+    parser.add_argument(
+        "--judge",
+        metavar="PACK",
+        help="whose recognizer judges the voice; trained apart from it [English: PocketSphinx]",
     )
     parser.add_argument("--against", metavar="PACK", help="pack to compare with: sets the gates")
     parser.add_argument(
@@ -53,8 +70,9 @@ def main(arguments: Sequence[str]) -> int:
     args = parser.parse_args(arguments)
     try:
         root = Path(settings_of(argparse.Namespace(packs=args.packs)).packs)
-        against = _pack(root, args.against) if args.against else None
-        return evaluate(_pack(root, args.pack), args.data, args.dialogues, against, args.out)
+        against, judge = (_pack(root, name) if name else None for name in (args.against, args.judge))
+        pack = _pack(root, args.pack)
+        return evaluate(pack, args.data, args.dialogues, against, args.out, old_data=args.old_data, judge=judge)
     except ParleyError as error:
         print(f"parley: {error.message}", file=sys.stderr)
         return 1
@@ -64,27 +82,36 @@ def main(arguments: Sequence[str]) -> int:
 
 
 def evaluate(
-    pack: Pack, data: Sequence[Path], dialogue_data: Sequence[Path], against: Pack | None, out: Path | None
+    pack: Pack,
+    data: Sequence[Path],
+    dialogue_data: Sequence[Path],
+    against: Pack | None,
+    out: Path | None,
+    *,
+    old_data: Sequence[Path] = (),
+    judge: Pack | None = None,
 ) -> int:
     """Measures, writes and prints. 1 where a gate is missed."""
     out = out or Path("runs/evaluate") / pack.reference
     # 1. What is evaluated on: the test rows, never those that decisions were made on.
-    clips, dialogues = cases.clips(data), cases.dialogues(dialogue_data)
+    old_speech, old_dialogues = cases.by_kind(old_data)
+    clips = [*cases.clips(data), *cases.clips(old_speech, old=True)]
+    dialogues = cases.dialogues([*dialogue_data, *old_dialogues])
     # 2. Both packs through all stages; what is kept is not measured again.
     with Kept(out / "kept.jsonl") as kept:
-        mine = asyncio.run(measure(pack, clips, dialogues, kept))
-        theirs = asyncio.run(measure(against, clips, dialogues, kept)) if against else None
+        mine = asyncio.run(measure(pack, clips, dialogues, kept, judge))
+        theirs = asyncio.run(measure(against, clips, dialogues, kept, judge)) if against else None
     # 3. Figures with intervals, and gates.
     rows, slices = figures(clips, mine, theirs)
     missing = list(dict.fromkeys([*mine.not_measured, *(theirs.not_measured if theirs else ())]))
     if against is None:
         missing.append(("old languages and slices against another pack", "none was given (--against)"))
     # 4. JSON, page, card.
-    words = ", ".join(f"{path.parent.name}/{path.name} ({fingerprint(path)[:12]})" for path in data)
+    words = ", ".join(f"{path.parent.name}/{path.name} ({fingerprint(path)[:12]})" for path in (*data, *old_speech))
     facts = {
         "pack": pack.reference, "against": against.reference if against else "", "data": words,
         "clips": str(len(clips)), "speakers": str(len({clip.row.speaker for clip in clips})),
-        "dialogues": str(len(dialogues)), "judge of the voice": JUDGE if round_trip(mine.spoken) else "none",
+        "dialogues": str(len(dialogues)), "judge of the voice": mine.judge or "none",
         "when": datetime.now(UTC).isoformat(timespec="seconds"),
     }  # fmt: skip
     report: dict[str, Any] = {
@@ -131,7 +158,7 @@ def _heard_worst(clips: Sequence[cases.Clip], mine: Measured) -> list[Player]:
 
 def _spoken_worst(mine: Measured) -> list[Player]:
     """The texts of which the judge understood least, spoken once more."""
-    judged = round_trip(mine.spoken)
+    judged = round_trip(mine)
     worst = sorted(range(len(judged)), key=lambda i: -judged[i].errors / max(1, judged[i].count))[:PLAYERS]
     voice = connect.load_synthesizer(mine.pack)
     found = []

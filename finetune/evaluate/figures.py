@@ -1,12 +1,14 @@
 """Measurements to figures: rows of a pack's card, and slices. Every figure has its n and a 95 % interval.
 
-Gates, where another pack is given to compare with: an old language may lose OLD_LANGUAGE_MARGIN, a slice SLICE_MARGIN.
+Gates, where another pack is given to compare with: an old language may lose OLD_LANGUAGE_MARGIN, replies in it
+REPLY_MARGIN, a slice SLICE_MARGIN.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from itertools import product
 from typing import Any, Final
 
 from finetune.evaluate.cases import Clip
@@ -15,12 +17,13 @@ from finetune.evaluate.measure import Measured
 from finetune.evaluate.normal import base_language, characters, has_words, normal
 from finetune.evaluate.rates import Rate, Score, by_slice, difference, quantile, rate
 from finetune.evaluate.replying import Replied
-from finetune.evaluate.speaking import JUDGE, Spoken
 from finetune.measure import word_errors
 
 OLD_LANGUAGE_MARGIN: Final = 0.01
 SLICE_MARGIN: Final = 0.02
 """More than the old language's: slices are small, so that chance alone moves them."""
+REPLY_MARGIN: Final = 0.1
+"""Nats a token that the right replies of an old language may get less likely: a tenth of the perplexity."""
 LEAST_OF_A_SLICE: Final = 50
 """Words or characters below which a slice is shown, but is no candidate for the worst."""
 CLOCK = "wall clock of this machine, one at a time"
@@ -45,8 +48,8 @@ def figures(clips: Sequence[Clip], mine: Measured, theirs: Measured | None) -> t
     """All rows in the order of the cascade, and the recognizer's slices."""
     rows: list[Row] = []
     slices: list[Slice] = []
-    for language in sorted({base_language(clip.row.language) for clip in clips}):
-        new_rows, new_slices = _hearing(language, clips, mine, theirs)
+    for language, old in sorted({(base_language(clip.row.language), clip.old) for clip in clips}):
+        new_rows, new_slices = _hearing(language, old, clips, mine, theirs)
         rows += new_rows
         slices += new_slices
     rows += _replies(mine, theirs) + _voice(mine, theirs) + _cascade(clips, mine)
@@ -76,30 +79,34 @@ def scores(clips: Sequence[Clip], heard: Sequence[Heard], *, letters: bool) -> l
 
 
 def _hearing(
-    language: str, clips: Sequence[Clip], mine: Measured, theirs: Measured | None
+    language: str, is_old: bool, clips: Sequence[Clip], mine: Measured, theirs: Measured | None
 ) -> tuple[list[Row], list[Slice]]:
-    picked = [i for i, clip in enumerate(clips) if base_language(clip.row.language) == language]
+    """Of the clips of one language, of old data or of other."""
+    picked = [i for i, c in enumerate(clips) if (base_language(c.row.language), c.old) == (language, is_old)]
     those = [clips[i] for i in picked]
     rows: list[Row] = []
     slices: list[Slice] = []
-    old = language != base_language(mine.pack.language)
+    own = language == base_language(mine.pack.language)
+    old = is_old or not own
+    named = "old_data_" if is_old and own else ""  # else it would have the name of the new data's figure
+    before = named or ("old_language_" if old else "")
     for metric, n_unit in (("wer", "words"), ("cer", "characters")):
         if metric == "wer" and not has_words(language):
             continue
         mine_scores = scores(those, [mine.heard[i] for i in picked], letters=metric == "cer")
         rated = rate(mine_scores)
-        rows.append(row("recognizer", f"{metric}_{language}", rated, "share", n_unit, rated.drawn()))
+        rows.append(row("recognizer", f"{named}{metric}_{language}", rated, "share", n_unit, rated.drawn()))
         their_scores = scores(those, [theirs.heard[i] for i in picked], letters=metric == "cer") if theirs else None
         main = metric == ("wer" if has_words(language) else "cer")
         if theirs and their_scores:
             change = difference(mine_scores, their_scores)
-            name = f"{'old_language_' if old else ''}{metric}_{language}_change"
+            name = f"{before}{metric}_{language}_change"
             note = f"less that of {theirs.pack.reference}, paired; {change.drawn()}"
             most = OLD_LANGUAGE_MARGIN if old and main else None
             rows.append(row("recognizer", name, change, "share", n_unit, note, most=most))
         if main:
-            slices = _slices(language, metric, mine_scores, their_scores)
-            rows += _worst(language, metric, n_unit, slices, theirs)
+            slices = _slices(f"{language} (old data)" if named else language, metric, mine_scores, their_scores)
+            rows += _worst(f"{named}worst_slice_{metric}_{language}", n_unit, slices, theirs)
     return rows, slices
 
 
@@ -112,20 +119,19 @@ def _slices(language: str, metric: str, mine: Sequence[Score], theirs: Sequence[
     return found
 
 
-def _worst(language: str, metric: str, n_unit: str, slices: Sequence[Slice], theirs: Measured | None) -> list[Row]:
+def _worst(name: str, n_unit: str, slices: Sequence[Slice], theirs: Measured | None) -> list[Row]:
     """The slice that is heard worst, and the one that lost most."""
     large = [one for one in slices if one.rate.n >= LEAST_OF_A_SLICE]
     if not large:
         return []
     worst = max(large, key=lambda one: one.rate.value)
     note = f"{worst.name}; {worst.rate.drawn()}"
-    rows = [row("recognizer", f"worst_slice_{metric}_{language}", worst.rate, "share", n_unit, note)]
+    rows = [row("recognizer", name, worst.rate, "share", n_unit, note)]
     changed = [(one.change, one) for one in large if one.change is not None]
     if changed and theirs:
         change, lost = max(changed, key=lambda pair: pair[0].value)
         note = f"{lost.name}; less that of {theirs.pack.reference}, paired; {change.drawn()}"
-        name = f"worst_slice_{metric}_{language}_change"
-        rows.append(row("recognizer", name, change, "share", n_unit, note, most=SLICE_MARGIN))
+        rows.append(row("recognizer", f"{name}_change", change, "share", n_unit, note, most=SLICE_MARGIN))
     return rows
 
 
@@ -140,15 +146,21 @@ def _replies(mine: Measured, theirs: Measured | None) -> list[Row]:
         ("chrf", "points", lambda r: Score(likeness(r.text, [r.gold]).score, 1, r.dialogue) if r.gold else None),
         ("gold_reply_nll", "nats a token", lambda r: None if r.nats is None else Score(r.nats, r.tokens, r.dialogue)),
     )  # fmt: skip
-    for served, suffix, given in ((True, "", "given the served transcript"), (False, "_typed", "given typed words")):
-        for name, unit, score in kinds:
-            pairs = [(mine_one, score(mine_one), place) for place, mine_one in enumerate(mine.replied)]
-            picked = [(found, place) for one, found, place in pairs if found is not None and one.served == served]
+    own = base_language(mine.pack.language)
+    languages = sorted({base_language(one.language) for one in mine.replied}, key=lambda one: (one != own, one))
+    givens = ((True, "", "given the served transcript"), (False, "_typed", "given typed words"))
+    for language, (served, suffix, given) in product(languages, givens):
+        old = "" if language == own else f"old_language_{language}_"
+        for kind, unit, score in kinds:
+            pairs = [(one, score(one), place) for place, one in enumerate(mine.replied)]
+            those = [pair for pair in pairs if (base_language(pair[0].language), pair[0].served) == (language, served)]
+            picked = [(found, place) for _, found, place in those if found is not None]
             if not picked:
                 continue
+            name = old + kind
             mine_scores = [found for found, _ in picked]
             rated = rate(mine_scores)
-            n_unit = "tokens" if name == "gold_reply_nll" else "turns"
+            n_unit = "tokens" if kind == "gold_reply_nll" else "turns"
             rows.append(row("language", name + suffix, rated, unit, n_unit, f"{given}; {rated.drawn('dialogue')}"))
             others = [score(theirs.replied[place]) for _, place in picked] if theirs and theirs.replied else []
             their_scores = [other for other in others if other is not None]
@@ -156,7 +168,8 @@ def _replies(mine: Measured, theirs: Measured | None) -> list[Row]:
             if theirs and their_scores and same:  # not so where tokenizers differ
                 change = difference(mine_scores, their_scores)
                 note = f"less that of {theirs.pack.reference}, paired; {change.drawn('dialogue')}"
-                rows.append(row("language", f"{name}{suffix}_change", change, unit, n_unit, note))
+                most = REPLY_MARGIN if old and kind == "gold_reply_nll" else None
+                rows.append(row("language", f"{name}{suffix}_change", change, unit, n_unit, note, most=most))
     return rows
 
 
@@ -164,15 +177,15 @@ def _voice(mine: Measured, theirs: Measured | None) -> list[Row]:
     if not mine.spoken:
         return []
     rows: list[Row] = []
-    judged = round_trip(mine.spoken)
+    judged = round_trip(mine)
     if judged:
         rated = rate(judged)
-        note = f"judge: {JUDGE}; {rated.drawn('text')}"
+        note = f"judge: {mine.judge}; {rated.drawn('text')}"
         rows.append(row("voice", "round_trip_cer", rated, "share", "characters", note))
-        others = round_trip(theirs.spoken) if theirs else []
-        if theirs and len(others) == len(judged):
+        others = round_trip(theirs) if theirs else []
+        if theirs and len(others) == len(judged) and theirs.judge == mine.judge:
             change = difference(judged, others)
-            note = f"less that of {theirs.pack.reference}, same texts, paired; judge: {JUDGE}"
+            note = f"less that of {theirs.pack.reference}, same texts, paired; judge: {mine.judge}"
             rows.append(row("voice", "round_trip_cer_change", change, "share", "characters", note))
     sounding = [one for one in mine.spoken if one.seconds]
     firsts, factors = [one.first_ms for one in sounding], [one.work_s / one.seconds for one in sounding]
@@ -183,9 +196,11 @@ def _voice(mine: Measured, theirs: Measured | None) -> list[Row]:
     )
 
 
-def round_trip(spoken: Sequence[Spoken]) -> list[Score]:
+def round_trip(measured: Measured) -> list[Score]:
     """Character errors of what the judge heard, by text; nothing without a judge."""
-    pairs = [(normal(one.text, "en"), normal(one.heard, "en")) for one in spoken if one.heard is not None]
+    language = measured.pack.language
+    heard = [one for one in measured.spoken if one.heard is not None]
+    pairs = [(normal(one.text, language), normal(one.heard or "", language)) for one in heard]
     return [Score(word_errors(characters(said), characters(got)), len(characters(said).split())) for said, got in pairs]
 
 
@@ -196,8 +211,7 @@ def _cascade(clips: Sequence[Clip], mine: Measured) -> list[Row]:
     rows += _quantiles("recognizer", "real_time_factor", factors, "ratio", "clips", CLOCK)
     if not mine.turns:
         return rows
-    own = base_language(mine.pack.language)
-    heard = [one for clip, one in zip(clips, mine.heard, strict=True) if base_language(clip.row.language) == own]
+    heard = [one for clip, one in zip(clips, mine.heard, strict=True) if clip.is_own(mine.pack.language)]
     audible = rate([Score(turn.first_ms is not None, 1) for turn in mine.turns])
     rows.append(row("cascade", "audible_replies", audible, "share", "clips", audible.drawn("clip")))
     waits = [

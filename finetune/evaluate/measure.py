@@ -12,10 +12,11 @@ from finetune.data.rows import Dialogue
 from finetune.data.texts import text_key
 from finetune.evaluate.cases import Clip
 from finetune.evaluate.identity import stage_hash
+from finetune.evaluate.judge import judge_of
 from finetune.evaluate.listening import Heard, hear
-from finetune.evaluate.normal import base_language
+from finetune.evaluate.normal import is_of
 from finetune.evaluate.replying import Replied, reply
-from finetune.evaluate.speaking import Spoken, Turn, answer, close, has_judge, say
+from finetune.evaluate.speaking import Spoken, Turn, answer, close, say
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,20 +30,29 @@ class Measured:
     spoken: tuple[Spoken, ...]
     turns: tuple[Turn, ...]
     """One a clip in the pack's own language."""
+    judge: str
+    """Who judged the voice; empty: nobody."""
     not_measured: tuple[tuple[str, str], ...]
     """What, and why."""
 
 
-async def measure(pack: Pack, clips: Sequence[Clip], dialogues: Sequence[Dialogue], kept: Kept) -> Measured:
-    """Loads the exported workers as the service does, and asks them everything that is not in `kept`."""
+async def measure(
+    pack: Pack, clips: Sequence[Clip], dialogues: Sequence[Dialogue], kept: Kept, judging: Pack | None = None
+) -> Measured:
+    """Loads the exported workers as the service does, and asks them everything that is not in `kept`.
+
+    `judging`: the pack that is to judge the voice, if it may.
+    """
     missing: list[tuple[str, str]] = []
-    own = [clip for clip in clips if base_language(clip.row.language) == base_language(pack.language)]
+    own = [clip for clip in clips if clip.is_own(pack.language)]
     stages = {stage: stage_hash(pack, stage) for stage in ("recognizer", "language", "voice")}
     # 1. The recognizer, on every language: what it forgot of others counts.
     recognizer = connect.load_recognizer(pack, "whisper")
     heard = await hear(recognizer, clips, kept, stages["recognizer"], pack.reference)
     close(recognizer)
-    served = {text_key(clip.row.text): h.text for clip, h in zip(clips, heard, strict=True) if clip in own}
+    served = {
+        text_key(clip.row.text): h.text for clip, h in zip(clips, heard, strict=True) if clip.is_own(pack.language)
+    }
     refused = {clip.row.language for clip, h in zip(clips, heard, strict=True) if h.finish_ms is None}
     missing += [
         (f"{tag} by {pack.reference}", "its recognizer refuses it: counts as hearing nothing")
@@ -50,18 +60,20 @@ async def measure(pack: Pack, clips: Sequence[Clip], dialogues: Sequence[Dialogu
     ]
     # 2. The voice, on replies where there are dialogues, else on what the callers said.
     voice = connect.load_synthesizer(pack)
-    if not has_judge(pack.language):
-        missing.append(("round trip of the voice", f"no judge for {pack.language} that never heard this voice"))
-    texts = [turn.text for dialogue in dialogues for turn in dialogue.turns if turn.role == "assistant" and turn.text]
+    judge, why = judge_of(pack, judging)
+    if judge is None:
+        missing.append(("round trip of the voice", why))
+    replies = [turn for one in dialogues if is_of(one.language, pack.language) for turn in one.turns]
+    texts = [turn.text for turn in replies if turn.role == "assistant" and turn.text]
     texts = list(dict.fromkeys(texts or [clip.row.text for clip in own]))
-    spoken = await say(voice, pack, texts, kept, stages["voice"])
+    spoken = await say(voice, pack, texts, kept, stages["voice"], judge)
     # 3. The language model, given what was heard; and all three together.
     replied: list[Replied] = []
     turns: list[Turn] = []
     if pack.language_folder.is_dir():
         model = connect.load_language(pack)
         replied = await reply(model, pack, dialogues, served, kept, stages["language"])
-        transcripts = [h.text for clip, h in zip(clips, heard, strict=True) if clip in own]
+        transcripts = [h.text for clip, h in zip(clips, heard, strict=True) if clip.is_own(pack.language)]
         both = stages["language"] + stages["voice"]
         turns = await answer(model, voice, pack, transcripts, kept, both)
         close(model)
@@ -72,4 +84,6 @@ async def measure(pack: Pack, clips: Sequence[Clip], dialogues: Sequence[Dialogu
     if not dialogues:
         missing.append(("reply quality", "no dialogues were given (--dialogues)"))
     close(voice)
-    return Measured(pack, tuple(heard), tuple(replied), tuple(spoken), tuple(turns), tuple(missing))
+    return Measured(
+        pack, tuple(heard), tuple(replied), tuple(spoken), tuple(turns), judge.name if judge else "", tuple(missing)
+    )

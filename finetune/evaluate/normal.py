@@ -14,6 +14,11 @@ def base_language(tag: str) -> str:
     return tag.lower().replace("_", "-").split("-")[0]
 
 
+def is_of(tag: str, language: str) -> bool:
+    """Whether two BCP 47 tags are of the same language."""
+    return base_language(tag) == base_language(language)
+
+
 def normal(text: str, language: str) -> str:
     """Words without case, punctuation and apostrophes; on both sides numbers, times and signs in words, where it is
     known how the language says them."""

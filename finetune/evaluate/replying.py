@@ -37,6 +37,8 @@ class Replied:
     """One assistant turn: what should have been said and called, and what was."""
 
     dialogue: str
+    language: str
+    """BCP 47, of the dialogue."""
     said: str
     """The caller's words, as the model got them."""
     served: bool
@@ -81,8 +83,8 @@ async def reply(
         said = transcript if transcript is not None else last.text if last is not None else ""
         replied.append(
             Replied(
-                dialogue=dialogue.id, said=said, served=transcript is not None, gold=gold.text,
-                gold_calls=tuple(canonical(call) for call in gold.tool_calls), text=found["text"],
+                dialogue=dialogue.id, language=dialogue.language, said=said, served=transcript is not None,
+                gold=gold.text, gold_calls=tuple(canonical(call) for call in gold.tool_calls), text=found["text"],
                 calls=tuple(found["calls"]), nats=found["nats"], tokens=found["tokens"],
             )
         )  # fmt: skip

@@ -1,7 +1,6 @@
 """How well a judge understands a voice, how soon it begins, and the whole cascade from a clip to first audio.
 
-The judge is never the evaluated pack's own recognizer: one that was trained together with a voice understands mistakes
-that people do not. There is one for English; elsewhere intelligibility is not measured, and that is said.
+`judge.py` says who may judge; where nobody may, intelligibility is not measured, and that is said.
 """
 
 from __future__ import annotations
@@ -19,14 +18,12 @@ from app.audio import HEARING_RATE, Waveform, resample, to_pcm16, to_waveform
 from app.packs import Pack
 from app.reply import clauses, speak
 from app.tools import Toolbox, schemas
-from app.workers import connect
 from app.workers.base import ChatRequest, LanguageModel, Recognizer, Synthesizer
 from finetune.data.kept import Kept
 from finetune.evaluate.identity import key
+from finetune.evaluate.judge import Judge
 from finetune.evaluate.listening import transcript
 from finetune.evaluate.normal import base_language
-
-JUDGE = "PocketSphinx, general English"
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,29 +49,26 @@ class Turn:
     """From the transcript to the reply's first audio; None: no audio came."""
 
 
-def has_judge(language: str) -> bool:
-    """Whether there is a recognizer for the language that no voice of ours was trained with."""
-    return base_language(language) == "en"
-
-
-async def say(voice: Synthesizer, pack: Pack, texts: Sequence[str], kept: Kept, stage: str) -> list[Spoken]:
+async def say(
+    voice: Synthesizer, pack: Pack, texts: Sequence[str], kept: Kept, stage: str, judge: Judge | None
+) -> list[Spoken]:
     """Speaks each text, and has the judge listen where there is one."""
-    judged = has_judge(pack.language)
-    judge: Recognizer | None = None
+    listening: Recognizer | None = None
     spoken = []
     for text in tqdm(texts, desc=f"{pack.reference} speaks", unit=" texts", disable=None):
-        known = key("spoken", stage, text, JUDGE if judged else "")
+        known = key("spoken", stage, text, judge.identity if judge else "")
         found = kept.get(known)
         if found is None:
             waveform, rate, first, whole = await speech(voice, text)
             heard = None
-            if judged:
-                judge = judge or connect.load_judge()  # a process, started only where something is to be heard
-                heard, _ = await transcript(judge, to_pcm16(resample(waveform, rate, HEARING_RATE)), "en")
+            if judge:
+                listening = listening or judge.load()  # only where something is to be heard
+                pcm = to_pcm16(resample(waveform, rate, HEARING_RATE))
+                heard, _ = await transcript(listening, pcm, base_language(pack.language))
             found = {"heard": heard, "first_ms": 1000 * first, "seconds": len(waveform) / rate, "work_s": whole}
             kept.put(known, found)
         spoken.append(Spoken(text=text, **found))
-    close(judge)
+    close(listening)
     return spoken
 
 

@@ -106,7 +106,10 @@ def test_names_are_those_that_can_be_asked_for(tmp_path: Path) -> None:
     versions(tmp_path)
     write(tmp_path / "maxi@1", GOOD.replace("mini", "maxi").replace('version = "2"', 'version = "1"'))
     assert pack_names(tmp_path) == ["maxi@1", "mini", "mini@3", "mini@4"]
-    with pytest.raises(UnknownModel, match="'maxi' in version current"):
+    with pytest.raises(UnknownModel, match=r"no language pack 'maxi' in /.*; there are: maxi@1, mini"):
+        find_pack(tmp_path, "maxi")
+    (tmp_path / "maxi.current").write_text("7")
+    with pytest.raises(UnknownModel, match="no language pack 'maxi' in version 7 in "):
         find_pack(tmp_path, "maxi")
     (tmp_path / "maxi.current").write_text("1")
     assert "maxi" in pack_names(tmp_path)

@@ -19,7 +19,6 @@ from finetune.data.rows import Dialogue, Turn, Utterance
 from finetune.evaluate import cases
 from finetune.evaluate.command import main
 from finetune.evaluate.identity import stage_hash
-from finetune.evaluate.speaking import has_judge
 from tests.finetune.data.samples import utterance
 from tests.packs import starter
 from tests.sounds import flite
@@ -133,8 +132,3 @@ def test_only_test_rows_are_evaluated(tmp_path: Path, capsys: pytest.CaptureFixt
         cases.clips([tmp_path / "train.jsonl"])
     assert main(["nowhere", "--data", str(tmp_path / "unsplit.jsonl")]) == 1
     assert "no language pack 'nowhere'" in capsys.readouterr().err
-
-
-def test_only_english_has_a_judge() -> None:
-    assert has_judge("en-GB")
-    assert not has_judge("de")
