@@ -81,7 +81,7 @@ async def spoken(engine: OnnxVoice, text: str, voice: str = "") -> tuple[bytes, 
 
 
 def test_a_few_steps_give_these_numbers_also_after_kill_9(place: Place, trained: Path) -> None:
-    assert dev_losses(trained) == pytest.approx([2.3473, 2.3080, 3.0398, 2.9555], rel=2e-3)
+    assert dev_losses(trained) == pytest.approx([2.3473, 2.3080, 3.0398, 2.9555], rel=5e-3)
     command = [sys.executable, "-m", "tests.finetune.tiny_voice", "5", *place.overrides("killed")]
     assert subprocess.run(command, cwd=REPOSITORY, capture_output=True).returncode == -9
     killed = place.folder / "killed"
