@@ -23,6 +23,7 @@ from app.access import Access, accepted_subprotocol
 from app.catalogue import Catalogue
 from app.errors import BadRequest, ParleyError, ServiceFull, SlowClient
 from app.jobs.service import Jobs, off_routes
+from app.loop_load import LoopLoad
 from app.packs import Pack
 from app.rest import envelope_of, error_response, install, model_routes
 from app.rest_audio import speech_routes, transcription_routes
@@ -76,14 +77,16 @@ def create_app(
     """The application that callers, developers, operators and the pages talk to."""
     options = options or GatewayOptions()
 
+    load = LoopLoad()
+
     @contextlib.asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
-        async with _watched():
+        async with _watched(load):
             with jobs or contextlib.nullcontext():
                 yield
 
     app = FastAPI(title="Parley", docs_url=None, redoc_url=None, lifespan=lifespan)
-    app.state.seats = seats = Seats(options.max_sessions, drain_seconds=options.drain_seconds)
+    app.state.seats = seats = Seats(options.max_sessions, drain_seconds=options.drain_seconds, load=load)
     listening = vad.SharedVad()
     catalogue = Catalogue(pack, options.packs, name=options.default_pack)
     app.include_router(model_routes(catalogue))
@@ -163,11 +166,12 @@ def create_app(
 
 
 @contextlib.asynccontextmanager
-async def _watched() -> AsyncIterator[None]:
+async def _watched(load: LoopLoad) -> AsyncIterator[None]:
     await asyncio.to_thread(vad.load)  # before the first caller, whom it would keep waiting with all others
-    watching = asyncio.create_task(metrics.watch_loop())
+    watching = [asyncio.create_task(metrics.watch_loop()), asyncio.create_task(load.watch())]
     yield
-    watching.cancel()
+    for task in watching:
+        task.cancel()
 
 
 async def _deny(socket: WebSocket, error: ParleyError) -> None:

@@ -1,4 +1,7 @@
-"""How many may call at once, and nobody new once the process is being replaced. Knows no session, socket or signal."""
+"""How many may call at once, and nobody new where the core is full or the process is being replaced.
+
+Knows no session, socket or signal.
+"""
 
 from __future__ import annotations
 
@@ -6,14 +9,19 @@ import asyncio
 import time
 
 from app.errors import ServiceFull
+from app.loop_load import LoopLoad
 
 
 class Seats:
-    """As many `with` blocks at once as there are seats; one more raises ServiceFull, and so does any while draining."""
+    """As many `with` blocks at once as there are seats and the loop carries; one more raises ServiceFull.
 
-    def __init__(self, seats: int, *, drain_seconds: float) -> None:
+    So does any while draining.
+    """
+
+    def __init__(self, seats: int, *, drain_seconds: float, load: LoopLoad) -> None:
         """`drain_seconds`: how long those who sit may stay once draining has begun."""
         self.drain_seconds = drain_seconds
+        self._load = load
         self._seats = seats
         self._taken = 0
         self._draining = asyncio.Event()
@@ -24,6 +32,8 @@ class Seats:
             raise ServiceFull("This service is being replaced; call again in a moment", code="service_draining")
         if self._taken >= self._seats:
             raise ServiceFull(f"All {self._seats} sessions are taken; try again in a moment")
+        if self._taken and self._load.full:
+            raise ServiceFull(f"{self._taken} sessions fill this process's core; call again in a moment")
         self._taken += 1
 
     def __exit__(self, *_: object) -> None:
