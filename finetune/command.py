@@ -36,6 +36,8 @@ def main(arguments: Sequence[str]) -> int:
     parser.add_argument("--search", type=Path, metavar="FILE", help="YAML: trains trials with keys from ranges")
     parser.add_argument("--resume", action="store_true", help="continues the run in its folder, where there is one")
     args = parser.parse_intermixed_args(arguments)
+    if args.search and args.dry_run:
+        parser.error("--dry-run looks at one configuration, --search tries many")
     try:
         recipe = importlib.import_module(f"finetune.recipes.{args.recipe}")
         if args.search:

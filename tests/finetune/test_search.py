@@ -110,6 +110,8 @@ def test_what_cannot_be_searched_is_refused(tmp_path: Path, monkeypatch: pytest.
     ):
         with pytest.raises(ConfigError, match=said):
             search_with(write_search(tmp_path, keys=keys), monkeypatch, [])
+    with pytest.raises(SystemExit):
+        main(["language", "--config", str(TINY), "--search", "s.yaml", "--dry-run"])
     keys = {"training.steps": {"low": -2, "high": -1}}
     with pytest.raises(TrainingError, match=r"all 1 trials of .* failed; the last one: .*steps: got -\d, expected 1"):
         search_with(write_search(tmp_path, keys=keys, trials=1), monkeypatch, [])
