@@ -10,10 +10,10 @@ from app.jobs.store import Job, Store, new_id, now
 from tests.app.jobs.place import Place
 
 
-def gate(passed: bool, part: str = "recognizer") -> dict[str, Any]:
+def gate(passed: bool, part: str = "recognizer", metric: str = "wer") -> dict[str, Any]:
     """A card's row."""
     return {
-        "part": part, "metric": "wer", "value": 0.04, "unit": "share", "n": 120, "n_unit": "words",
+        "part": part, "metric": metric, "value": 0.04, "unit": "share", "n": 120, "n_unit": "words",
         "interval": [0.01, 0.07], "gate": {"op": "<=", "value": 0.05 if passed else 0.01}, "passed": passed, "note": "",
     }  # fmt: skip
 
@@ -54,7 +54,7 @@ def write_job(place: Place, status: str, *, evaluated: bool | None = None, **val
     measure(run, *range(10, 60, 10))
     (run.parent / "log.txt").write_text("step 1\rstep 2\rstep 50\nparley: a last line\n")
     if evaluated is not None:
-        (run / "evaluation.json").write_text(json.dumps([gate(evaluated)]))
+        (run / "evaluation.json").write_text(json.dumps([gate(evaluated), gate(True, metric="old_wer_change")]))
     store.close()
     return job
 
