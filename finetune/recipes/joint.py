@@ -12,8 +12,6 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from torch import nn
-
 from finetune import checkpoint
 from finetune import loop as one_loss
 from finetune.data.errors import DataError
@@ -28,8 +26,9 @@ from finetune.loop import Training
 from finetune.recipes import joint_parts as parts_of
 from finetune.recipes import language, recognizer, synthesizer_starter
 from finetune.recipes.joint_config import Config
-from finetune.recipes.joint_losses import EDGES, Parts, Step
+from finetune.recipes.joint_losses import EDGES, Step
 from finetune.recipes.joint_pairs import Pair, Pairs, pairs_of, said_in
+from finetune.recipes.joint_parts import Parts
 from finetune.recipes.joint_rung import choice_of
 from finetune.recipes.language_batches import Batches
 from finetune.recipes.language_config import Rehearsal
@@ -118,21 +117,22 @@ RECIPES: dict[str, Callable[..., None]] = {
 
 
 def below(config: Config) -> Config:
-    """The recipes' configurations with their runs below this one and the data that they share."""
+    """The recipes' configurations with their runs below this one and the data that they share. Raises ConfigError."""
+    names = [getattr(config, one).run for one in MODELS]
+    if len(set(names)) < len(MODELS) or any(not name or "/" in name for name in names):
+        raise ConfigError(f"run of {', '.join(MODELS)}: got {', '.join(names)}, expected three names below the run")
     data = {one: getattr(config, one).data for one in MODELS}
     if config.voice_clips:
         data["recognizer"] += tuple(name for name in config.voice.data if name not in data["recognizer"])
     if config.recognizer_clips:
         data["voice"] += tuple(name for name in config.recognizer.data if name not in data["voice"])
-    changed = {
-        one: dataclasses.replace(own, run=str(Path(config.run) / own.run), data=data[one])
-        for one in MODELS
-        if (own := getattr(config, one))
-    }
-    made = object.__new__(Config)  # its checks are of names, which have become paths
-    for field in dataclasses.fields(config):
-        object.__setattr__(made, field.name, changed.get(field.name, getattr(config, field.name)))
-    return made
+    run = Path(config.run)
+    return dataclasses.replace(
+        config,
+        recognizer=dataclasses.replace(config.recognizer, run=str(run / names[0]), data=data["recognizer"]),
+        language=dataclasses.replace(config.language, run=str(run / names[1])),
+        voice=dataclasses.replace(config.voice, run=str(run / names[2]), data=data["voice"]),
+    )
 
 
 def order(rung: str) -> Sequence[str]:
@@ -273,7 +273,7 @@ def stage(
 ) -> list[str]:
     """Trains `trained` with their own losses and the edges; the stage's name where dev took it, else nothing."""
     step = Step(parts, separate=separate, edges=edges, every=every)
-    models = models_of(parts)
+    models = parts_of.models_of(parts)
     trainable = {name: [p for p in model.parameters() if p.requires_grad] for name, model in models.items()}
     frozen = [p for name, own in trainable.items() if name not in (*trained, "gate") for p in own]
     for parameter in frozen:
@@ -284,18 +284,6 @@ def stage(
     for parameter in frozen:
         parameter.requires_grad_(True)
     return [name] if next(iter(progress.best)) else []
-
-
-def models_of(parts: Parts) -> nn.ModuleDict:
-    """By name."""
-    return nn.ModuleDict(
-        {
-            "recognizer": parts.recognizer.network,
-            "language": parts.language.model,
-            "voice": parts.voice.model,
-            "gate": parts.gate,
-        }
-    )
 
 
 def stage_run(opened: Run, name: str, training: Training) -> Run:

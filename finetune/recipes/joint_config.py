@@ -91,6 +91,3 @@ class Config:
                 raise ValueError(f"{name}: got {getattr(self, name)}, expected 1 or more")
         if self.edges.agreement and not self.edges.transcript.weight:
             raise ValueError("edges.agreement: got a weight without one of edges.transcript, expected both")
-        names = [self.recognizer.run, self.language.run, self.voice.run]
-        if len(set(names)) < 3 or any(not name or "/" in name for name in names):
-            raise ValueError(f"run of recognizer, language and voice: got {', '.join(names)}, expected three names")

@@ -8,7 +8,6 @@ from __future__ import annotations
 import dataclasses
 import random
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
@@ -27,12 +26,10 @@ from finetune.joint.log_mel import LogMel
 from finetune.joint.losses import agreement, distinct, expected_loss
 from finetune.joint.token_table import soft_embeddings, token_table
 from finetune.joint.transcript_edge import Heard, Transcripts
-from finetune.joint.voice_gate import Gate
 from finetune.recipes import language
-from finetune.recipes.joint_config import Config
-from finetune.recipes.joint_pairs import Pair, Pairs, features, last_reply, until_reply
-from finetune.recipes.joint_parts import Language, Recognizer, Voice
-from finetune.recipes.language_rows import IGNORED, tensors
+from finetune.recipes.joint_pairs import Pair, features, last_reply, said_in, until_reply
+from finetune.recipes.joint_parts import Parts
+from finetune.recipes.language_rows import IGNORED, Row, tensors
 from finetune.recipes.recognizer_clips import padded_frames
 from finetune.recipes.recognizer_measure import loss as heard_loss
 from finetune.recipes.recognizer_rows import Target
@@ -40,21 +37,6 @@ from finetune.recipes.recognizer_rows import Target
 EDGES = ("transcript", "chain", "reply_to_voice", "sequence")
 HALF = 0.5
 """Weight of the language model's loss on the right text, and as much on transcripts."""
-
-
-@dataclass(frozen=True)
-class Parts:
-    """All that a step is made of."""
-
-    config: Config
-    recognizer: Recognizer
-    language: Language
-    voice: Voice
-    gate: Gate
-    pairs: Pairs
-    dev_pairs: Sequence[Pair]
-    texts: Sequence[str]
-    """For the chain."""
 
 
 class Step:
@@ -134,11 +116,9 @@ class Step:
         summed = counted = 0.0
         for first in range(0, len(parts.dev_pairs), parts.config.rows):
             pairs = parts.dev_pairs[first : first + parts.config.rows]
-            rows = [one.row for one in self.heard(pairs) if one]
-            if rows:
-                batch = _moved(tensors([[row] for row in rows]), self._device)
-                loss, count = language.loss(parts.language.model, batch)
-                summed, counted = summed + float(loss), counted + count
+            rows = [one.row if one else self._unheard(pair) for one, pair in zip(self.heard(pairs), pairs, strict=True)]
+            loss, count = language.loss(parts.language.model, _moved(tensors([[row] for row in rows]), self._device))
+            summed, counted = summed + float(loss), counted + count
         found["dev_reply_loss"] = summed / max(1.0, counted)
         parts_of_it = [found["dev_loss"], found["dev_reply_loss"], found["dev_voice_loss"]]
         together = sum(float(torch.tensor(max(one, 1e-6)).log()) for one in parts_of_it)
@@ -160,6 +140,10 @@ class Step:
     def heard(self, pairs: Sequence[Pair]) -> list[Heard | None]:
         """Dialogues with what the recognizer hears now; None where that is nothing."""
         return [self._transcripts.heard(pair.dialogue, self.written(pair)) for pair in pairs]
+
+    def _unheard(self, pair: Pair) -> Row:
+        """Where nothing was heard the reply is measured after no words: to hear nothing must not look better."""
+        return last_reply(self._parts.language.encoder.rows(said_in(pair.dialogue, ""))[-1])
 
     def _transcript(self, step: int, batch: Mapping[str, Any]) -> dict[str, Tensor]:
         parts, edge = self._parts, self._parts.config.edges.transcript

@@ -18,6 +18,7 @@ from finetune import config as configs
 from finetune.data.rows import Dialogue, Utterance
 from finetune.data_of_run import RunData, dialogues, utterances
 from finetune.errors import RunError
+from finetune.joint.voice_gate import Gate
 from finetune.loop import Task
 from finetune.recipes import (
     language,
@@ -30,13 +31,15 @@ from finetune.recipes import (
     synthesizer_starter_config,
     synthesizer_starter_export,
 )
+from finetune.recipes.joint_config import Config
+from finetune.recipes.joint_pairs import Pair, Pairs
 from finetune.recipes.joint_voice import StarterVoice
 from finetune.recipes.language_batches import Batches as LanguageBatches
 from finetune.recipes.language_rows import Encoder as ChatEncoder
 from finetune.recipes.recognizer_batches import Batches as RecognizerBatches
 from finetune.recipes.recognizer_clips import Features
 from finetune.recipes.recognizer_measure import Dev, spread
-from finetune.recipes.recognizer_model import Network, load, prepare
+from finetune.recipes.recognizer_model import Network, add_token, load, prepare
 from finetune.recipes.recognizer_rows import Encoder as Vocabulary
 from finetune.recipes.synthesizer_starter_data import Reading, reading_of, recordings_of, voices_of
 from finetune.run import Run
@@ -133,6 +136,33 @@ class Voice:
         )
 
 
+@dataclass(frozen=True)
+class Parts:
+    """All that the stages after the first are made of."""
+
+    config: Config
+    recognizer: Recognizer
+    language: Language
+    voice: Voice
+    gate: Gate
+    pairs: Pairs
+    dev_pairs: Sequence[Pair]
+    texts: Sequence[str]
+    """For the chain."""
+
+
+def models_of(parts: Parts) -> nn.ModuleDict:
+    """By name."""
+    return nn.ModuleDict(
+        {
+            "recognizer": parts.recognizer.network,
+            "language": parts.language.model,
+            "voice": parts.voice.model,
+            "gate": parts.gate,
+        }
+    )
+
+
 def load_recognizer(config: recognizer_config.Config) -> Recognizer:
     """Steps 1 to 3 of the recognizer recipe, with the best weights of its run."""
     checkpoint.seed_everything(config.training.seed)
@@ -140,7 +170,9 @@ def load_recognizer(config: recognizer_config.Config) -> Recognizer:
     spoken = recognizer.language_of([*data.train, *data.dev])
     base = recognizer.whisper_folder(config.base, Path(config.run) / "base")
     network, tokenizer = load(base, config)
-    code = recognizer.language_code(network, tokenizer, spoken, config)
+    code = recognizer.language_code(tokenizer.backend_tokenizer, network.multilingual, spoken, config)
+    if config.new_token_like:
+        tokenizer = add_token(network, base, f"<|{code}|>", f"<|{config.new_token_like}|>")
     network = prepare(network, config)
     vocabulary = Vocabulary(tokenizer.backend_tokenizer, network.multilingual, config.text, {spoken: code})
     mels = network.whisper.config.num_mel_bins

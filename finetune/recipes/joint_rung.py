@@ -14,7 +14,8 @@ from finetune.joint import loop
 from finetune.joint.ladder import Choice, Limits, Measured, choose
 from finetune.loop import Training
 from finetune.recipes.joint_config import Config
-from finetune.recipes.joint_losses import EDGES, Parts, Step
+from finetune.recipes.joint_losses import EDGES, Step
+from finetune.recipes.joint_parts import Parts, models_of
 
 WEIGHT_BYTES = 4
 STATE_BYTES = 3 * WEIGHT_BYTES
@@ -24,14 +25,7 @@ STATE_BYTES = 3 * WEIGHT_BYTES
 def choice_of(config: Config, parts: Parts) -> Choice:
     """Measures and chooses; the models are as they were afterwards."""
     training = config.joint or config.finish or config.noisy or config.recognizer.training
-    models = nn.ModuleDict(
-        {
-            "recognizer": parts.recognizer.network,
-            "language": parts.language.model,
-            "voice": parts.voice.model,
-            "gate": parts.gate,
-        }
-    )
+    models = models_of(parts)
     kept = checkpoint.weights(models)
     measured = measure(parts, models, training)
     checkpoint.restore_weights(models, kept, "the weights before the rung was measured")
