@@ -98,7 +98,7 @@ def base_of(places: Places, model: str) -> tuple[str, Pack | None]:
             base = places.folder / "bases" / model
             if not model.startswith(".") and base.is_dir():
                 return str(base), None
-    elif re.fullmatch(r"\w[\w.-]*/\w[\w.-]*", model) and not Path(model).exists():
+    elif re.fullmatch(r"\w[\w.-]*/\w[\w.-]*", model) and not (REPOSITORY / model).exists():
         return model, None
     raise UnknownModel(
         f"got model {model!r}, expected a pack served here, OWNER/NAME of a model hub, or a folder in the jobs' bases",

@@ -19,6 +19,7 @@ LOCK = "lock"
 LOG = "log.txt"
 NICE = 10  # callers of the service come first
 STOP_SECONDS = 3.0  # between SIGTERM and SIGKILL; a recipe's checkpoints are whole at any moment
+ORPHAN_SECONDS = 30.0  # for a killed process to be gone; one that waits for a disk takes a while
 LAST_BYTES = 65_536  # of a log, among which its last sentence is looked for
 
 
@@ -97,10 +98,16 @@ def reason(said: str, code: int) -> str:
 
 
 def end_orphan(folder: Path) -> bool:
-    """Ends a process that still holds the folder's lock, and says whether there was one; it is gone on return."""
+    """Ends a process that still holds the folder's lock, and says whether there was one; it is gone on return.
+
+    Raises BlockingIOError for one that cannot be ended.
+    """
     found = False
+    deadline = time.monotonic() + ORPHAN_SECONDS
     while _held(folder):
         found = True
+        if time.monotonic() > deadline:
+            raise BlockingIOError(f"a process that holds {folder / LOCK} does not end")
         for pid in _holders(folder / LOCK):
             with contextlib.suppress(ProcessLookupError, PermissionError):
                 os.kill(pid, signal.SIGKILL)

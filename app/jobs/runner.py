@@ -106,13 +106,14 @@ class Runner:
         except BlockingIOError:
             os.close(lock)
             return False
+        try:
+            for folder in self._places.runs.glob("*"):
+                if end_orphan(folder):
+                    log.warning("ended a process of %s, which an earlier service has left running", folder.name)
+        except OSError:
+            os.close(lock)
+            raise
         self._lock = lock
-        for folder in self._places.runs.glob("*"):
-            if end_orphan(folder):
-                log.warning("ended a process of %s, which an earlier service has left running", folder.name)
-        for job in self._store.jobs_in("running"):
-            said = "The service was started again; the job goes on from its last checkpoint"
-            self._store.move(job.id, "queued", said, device=None, estimated_finish=None)
         return True
 
     def _tick(self) -> None:
@@ -130,6 +131,10 @@ class Runner:
                 if active[name].status == "queued":  # paused and resumed before anybody looked
                     self._store.move(name, "running", device=running.device)
                 self._look(name, running)
+        for job in self._store.jobs_in("running"):
+            if job.id not in self._running:  # of an earlier service, or its end could not be written down
+                said = "The service was started again; the job goes on from its last checkpoint"
+                self._store.move(job.id, "queued", said, device=None, estimated_finish=None)
         for job in self._store.jobs_in("validating_files", "queued"):
             if job.id in self._running or self._closing:
                 continue

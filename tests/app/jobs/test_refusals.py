@@ -116,6 +116,8 @@ async def test_files_are_kept_listed_sent_and_deleted(client: AsyncOpenAI, place
     assert (await client.files.content(made[1].id)).content == b"xx"
     assert (await client.files.delete(made[1].id)).deleted
     assert len(list((place.jobs / "files").iterdir())) == 2
+    large = bytes(27 << 20)  # other uploads may have 25 MB
+    assert (await client.files.create(file=("large", large), purpose="fine-tune")).bytes == len(large)
     with pytest.raises(APIStatusError, match="purpose: got 'batch', expected fine-tune"):
         await client.files.create(file=("1", b"x"), purpose="batch")
     assert (await client.files.create(file=("../../x", b"x"), purpose="fine-tune")).filename == "../../x"
