@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
+import re
 import threading
 from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from contextlib import aclosing
@@ -29,6 +30,7 @@ log = logging.getLogger("parley.vllm")
 
 BASE: Final = "base"
 """The base model's name at a server that we start."""
+USUAL_RANK: Final = 16  # of an adapter by `parley finetune language`: one that comes later should find room
 MAX_LORAS: Final = 4  # different adapters in one batch; each takes GPU memory whether used or not
 MAX_CPU_LORAS: Final = 32  # adapters kept in memory; the one not used for longest is read from disk again
 
@@ -63,8 +65,11 @@ class VllmLanguage:
             check_adapter(pack.adapter_folder, self.base_sha256)
         self.server: VllmServer | None = None
         """The server that was started; None for one that was joined."""
+        self._most_rank = RANKS[-1]  # of a server that is joined, where nobody knows it
         if not url:
-            self.server = VllmServer(python, [*server_arguments(pack, packs, base), *arguments])
+            told = [*server_arguments(pack, packs, base), *arguments]
+            self._most_rank = told_rank(told)
+            self.server = VllmServer(python, told)
             url, api_key = self.server.url, self.server.api_key
         self.url = url.removesuffix("/v1")
         self.adapters = Adapters(self.url, api_key=api_key)
@@ -138,6 +143,11 @@ class VllmLanguage:
         if pack.adapter_folder:
             name = pack.reference
             check_adapter(pack.adapter_folder, self.base_sha256)
+            if (rank := rank_of(pack.adapter_folder)) > self._most_rank:  # vLLM 0.32 would end over it, for everyone
+                raise PackError(
+                    f"pack {pack.reference}: its adapter has rank {rank}, expected at most {self._most_rank}, with "
+                    f"which vLLM was started; a restart takes it"
+                )
             if name not in self.adapters.names():
                 self.adapters.load(name, pack.adapter_folder, self.base_sha256)
         elif pack.reference != self._pack.reference and pack.language_model.base_hash != self.base_sha256:
@@ -214,8 +224,8 @@ def _base_sha256(pack: Pack, base: Path | None) -> str:
 
 
 def _largest_rank(packs: Sequence[Pack]) -> int:
-    """The smallest rank of those that vLLM offers which all adapters fit into."""
-    largest = 1
+    """The smallest rank of those that vLLM offers which all adapters fit into, and those of usual training later."""
+    largest = USUAL_RANK
     for pack in packs:
         if pack.adapter_folder:
             try:
@@ -223,6 +233,11 @@ def _largest_rank(packs: Sequence[Pack]) -> int:
             except PackError as error:
                 log.warning("pack %s: %s", pack.name, error.message)
     return next(rank for rank in RANKS if rank >= largest)
+
+
+def told_rank(arguments: Sequence[str]) -> int:
+    """The largest rank that a command line of vLLM allows; the last word counts."""
+    return int(re.findall(r"--max-lora-rank[= ](\d+)", " ".join(arguments))[-1])
 
 
 def _samples(base: Path) -> bool:

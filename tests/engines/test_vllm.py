@@ -6,6 +6,7 @@ Run by `make test-vllm`; .venv-vllm holds the server, which this environment spe
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 import re
 import shutil
@@ -20,15 +21,20 @@ import pytest
 
 from app.config import REPOSITORY
 from app.errors import BadRequest, PackError, UnknownModel, WorkerError, WorkerUnavailable
+from app.gateway import GatewayOptions, create_app
 from app.packs import Pack, find_pack
+from app.speaking import Workers
 from app.supervisor import free_port
 from app.workers.base import ChatRequest, LanguageModel, ReplyPart, TextDelta, ToolCall, Usage
-from app.workers.base_hash import base_sha256
 from app.workers.openai_chat import OpenAIChat
+from app.workers.scripted import ScriptedRecognizer, ScriptedSynthesizer
 from app.workers.vllm import VllmLanguage
 from tests.app.workers.test_vllm import is_running
-from tests.engines.tiny_llama import CONTEXT, save_base, teach
+from tests.engines.tiny_llama import CONTEXT
+from tests.engines.vllm_packs import CLOCK, HELLO, TIME, build_taught, write_pack, write_packs
+from tests.realtime import Caller, calling
 from tests.service.test_serve import family
+from tests.serving import serving
 
 PYTHON = os.environ.get("PARLEY_VLLM_PYTHON") or str(REPOSITORY / ".venv-vllm/bin/python")
 pytestmark = [
@@ -36,64 +42,22 @@ pytestmark = [
     pytest.mark.skipif(not Path(PYTHON).is_file(), reason="vLLM is not installed (make vllm)"),
 ]
 
-HELLO = [{"role": "user", "content": "hello"}]
-TIME = [{"role": "user", "content": "what time is it"}]
-CLOCK = {
-    "type": "function",
-    "function": {
-        "name": "get_time",
-        "description": "The time.",
-        "parameters": {"type": "object", "properties": {"city": {"type": "string"}}},
-    },
-}
-MANIFEST = """
-[pack]
-format = 1
-name = "{name}"
-version = "{version}"
-language = "en"
-[language]
-base = "{base}"
-{adapter}
-tool_parser = "hermes"
-context_tokens = {context}
-"""
-
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """base/, other/ (of the same shape), the adapters, and packs/ with plain, hello, clock and stray."""
     folder = tmp_path_factory.mktemp("vllm")
-    base, other = save_base(folder / "base"), save_base(folder / "other", seed=2)
-    call = '<tool_call>{"name": "get_time", "arguments": {"city": "bergen"}}</tool_call>'
-    adapters = {
-        "hello": teach(base, folder / "hello", HELLO, "hello there"),
-        "clock": teach(base, folder / "clock", TIME, call, [CLOCK]),
-        "stray": teach(other, folder / "stray", HELLO, "good evening"),
-    }
-    write_pack(folder, "plain", base_hash=base_sha256(base))
-    for name, adapter in adapters.items():
-        write_pack(folder, name, adapter)
+    write_packs(folder)
     return folder
-
-
-def write_pack(
-    folder: Path, name: str, adapter: Path | None = None, *, version: str = "1", base_hash: str = ""
-) -> Path:
-    pack = folder / "packs" / (name if version == "1" else f"{name}@{version}")
-    pack.mkdir(parents=True)
-    lines = [f'base_hash = "{base_hash}"'] if base_hash else []
-    if adapter is not None:
-        shutil.copytree(adapter, pack / "adapter")
-        lines.append('adapter = "adapter"')
-    base = folder / "base"
-    manifest = MANIFEST.format(name=name, version=version, base=base, adapter="\n".join(lines), context=CONTEXT)
-    (pack / "pack.toml").write_text(manifest)
-    return pack
 
 
 def pack_of(folder: Path, name: str) -> Pack:
     return find_pack(folder / "packs", name)
+
+
+@pytest.fixture(scope="module")
+def taught(folder: Path) -> Pack:
+    return build_taught(folder)
 
 
 @pytest.fixture(scope="module")
@@ -165,6 +129,48 @@ async def test_an_adapter_of_another_base_is_refused(vllm: VllmLanguage, folder:
     shutil.copyfile(folder / "packs/hello/adapter/parley_base.json", folder / "disguised/parley_base.json")
     await asyncio.to_thread(adapters.load, "disguised", folder / "disguised", vllm.base_sha256)
     await asyncio.to_thread(adapters.unload, "disguised")
+
+
+async def test_a_session_is_answered_by_the_adapter_that_the_recipe_has_trained_for_its_pack(
+    vllm: VllmLanguage, folder: Path, taught: Pack
+) -> None:
+    workers = Workers(ScriptedRecognizer([]), vllm, ScriptedSynthesizer())
+    options = GatewayOptions(packs=folder / "packs", default_pack="plain")
+    async with (
+        serving(create_app(pack_of(folder, "plain"), workers, options=options)) as url,
+        calling(url, "?model=taught@1") as one,
+        calling(url, "?model=plain") as other,
+    ):
+        answers = [await answered(caller, "hello") for caller in (one, other)]
+    assert answers[0].strip() == "good evening"
+    assert "good evening" not in answers[1]
+    assert "taught@1" in await asyncio.to_thread(vllm.adapters.names)
+
+
+async def answered(caller: Caller, text: str) -> str:
+    item = {"type": "message", "role": "user", "content": [{"type": "input_text", "text": text}]}
+    await caller.send("conversation.item.create", item=item)
+    await caller.send("response.create", response={"output_modalities": ["text"], "max_output_tokens": 12})
+    await caller.until("response.done")
+    return caller.text("response.output_text.delta")
+
+
+async def test_an_adapter_of_too_large_a_rank_is_refused_and_vllm_lives(vllm: VllmLanguage, folder: Path) -> None:
+    config = write_pack(folder, "wide", folder / "hello") / "adapter/adapter_config.json"
+    config.write_text(json.dumps({**json.loads(config.read_text()), "r": 32}))
+    with pytest.raises(PackError, match=r"its adapter has rank 32, expected at most 16, with which vLLM was started"):
+        await parts_of(vllm, ChatRequest(HELLO, model="wide@1"))
+    shutil.rmtree(folder / "packs/wide")
+    assert (await text_of(vllm, ChatRequest(HELLO, model="hello@1"))).strip() == "hello there"
+
+
+async def test_an_adapter_of_the_recipe_is_refused_on_another_base(folder: Path, taught: Pack) -> None:
+    assert taught.language_model.base == str(folder / "base")
+    settings = replace(taught.language_model, base=str(folder / "other"))
+    with pytest.raises(PackError, match=r"names base_hash .*, but the base in .*other has"):
+        VllmLanguage(replace(taught, language_model=settings), folder / "packs", python=PYTHON)
+    with pytest.raises(PackError, match=r"was trained on base .* expected the served base"):
+        VllmLanguage(replace(taught, language_model=replace(settings, base_hash="")), folder / "packs", python=PYTHON)
 
 
 async def test_a_pack_that_comes_later_is_taken_and_one_that_goes_is_let_go(vllm: VllmLanguage, folder: Path) -> None:

@@ -17,7 +17,7 @@ import pytest
 from app.errors import PackError, SettingsError, WorkerUnavailable
 from app.packs import LanguageSettings, Pack
 from app.workers.base_hash import base_sha256
-from app.workers.vllm import VllmLanguage, base_folder, control_tokens, packs_in, server_arguments
+from app.workers.vllm import VllmLanguage, base_folder, control_tokens, packs_in, server_arguments, told_rank
 from app.workers.vllm_server import VllmServer
 from tests.app.workers.test_adapters import adapter
 from tests.packs import SCRIPTED
@@ -66,14 +66,16 @@ def test_the_command_line_follows_the_pack(tmp_path: Path) -> None:
     assert option(arguments, "--model") == str(tmp_path / "base")
     assert option(arguments, "--max-model-len") == "512"
     assert option(arguments, "--tool-call-parser") == "hermes"
-    assert option(arguments, "--max-lora-rank") == "8"
+    assert option(arguments, "--max-lora-rank") == "16"
+    assert told_rank(arguments) == 16
+    assert told_rank([*arguments, "--max-lora-rank=64"]) == 64
     assert {"--enable-lora", "--enable-prefix-caching", "--enable-auto-tool-choice"} <= set(arguments)
     assert "--override-generation-config" not in arguments
 
-    adapter(tmp_path / "pack", rank=9)
+    adapter(tmp_path / "pack", rank=17)
     (tmp_path / "base" / "generation_config.json").write_text('{"do_sample": false}')
     arguments = server_arguments(on_base(tmp_path, adapter="."), tmp_path, tmp_path / "base")
-    assert option(arguments, "--max-lora-rank") == "16"
+    assert option(arguments, "--max-lora-rank") == "32"
     assert json.loads(option(arguments, "--override-generation-config")) == {"temperature": 0.0}
     assert "--tool-call-parser" not in arguments
 
