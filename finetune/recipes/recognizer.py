@@ -49,7 +49,9 @@ def run(config: Config, *, dry_run: bool = False, resume: bool = False) -> None:
         base = whisper_folder(config.base, Path(scratch if dry_run else config.run) / "base")
         network, tokenizer = load(base, config)
         check_spelling(base, [row.text for row in [*new.train, *new.dev]], config.text)
-    code = language_code(network, tokenizer, language, config)
+        code = language_code(tokenizer.backend_tokenizer, network.multilingual, language, config)
+        if config.new_token_like:
+            tokenizer = add_token(network, base, f"<|{code}|>", f"<|{config.new_token_like}|>")
     network = prepare(network, config)
     encoder = Encoder(tokenizer.backend_tokenizer, network.multilingual, config.text, {language: code})
 
@@ -109,30 +111,28 @@ def language_of(rows: Sequence[Utterance]) -> str:
     return found[0]
 
 
-def language_code(network: Network, tokenizer: Any, language: str, config: Config) -> str:
-    """Whose token the prompt names, which is added where the configuration says so.
+def language_code(vocabulary: Any, multilingual: bool, language: str, config: Config) -> str:
+    """Whose token the prompt names; with new_token_like one that the vocabulary (a library tokenizer) has not yet.
 
     Raises ConfigError where there is none. A vocabulary for English alone has no languages in its prompts: whatever
     is trained on it is served as if it were English.
     """
     asked = config.language_token or config.new_token_like
-    if not network.multilingual:
+    if not multilingual:
         if asked:
             raise ConfigError(
                 f"language_token, new_token_like: got {asked!r}, expected none: prompts of this base name no language"
             )
         return "en"
-    vocabulary, own = tokenizer.backend_tokenizer, whisper_code(language)
+    own = whisper_code(language)
     known = vocabulary.token_to_id(f"<|{own}|>") is not None
     if config.language_token:
         if vocabulary.token_to_id(f"<|{config.language_token}|>") is None:
             raise ConfigError(f"language_token: the vocabulary has no language {config.language_token!r}")
         return config.language_token
-    if config.new_token_like:
-        if known:
-            raise ConfigError(f"new_token_like: the vocabulary has language {own!r} already, expected none")
-        add_token(network, tokenizer, f"<|{own}|>", f"<|{config.new_token_like}|>")
-    elif not known:
+    if config.new_token_like and known:
+        raise ConfigError(f"new_token_like: the vocabulary has language {own!r} already, expected none")
+    if not known and not config.new_token_like:
         raise ConfigError(
             f"the vocabulary has no language {own!r}: language_token=CODE has the token of another language stand in, "
             f"new_token_like=CODE adds one that begins as a copy of it"

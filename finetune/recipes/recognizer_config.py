@@ -75,7 +75,7 @@ class Config:
     language_token: str = ""
     """Whisper's code of another language, whose token stands in for this one's; empty: its own."""
     new_token_like: str = ""
-    """For a language that the vocabulary lacks: a token is added that begins as a copy of this language's."""
+    """For a language that the vocabulary lacks: it gets a token, which begins as a copy of this language's."""
     text: Literal["kept", "words"] = "kept"
     """words: in lower case, without punctuation but apostrophes within words, as the starter writes."""
     audio_context: Literal["own", "full"] = "own"

@@ -6,6 +6,8 @@ Knows no data. Shapes: B batch, M mel bands, T frames (even), S encoder states (
 from __future__ import annotations
 
 import re
+import shutil
+import tempfile
 from collections.abc import Sequence
 from fnmatch import fnmatchcase
 from pathlib import Path
@@ -20,6 +22,7 @@ from finetune.recipes.recognizer_config import Config
 
 MULTILINGUAL = 51_865
 """Tokens from which CTranslate2 and faster-whisper take a model for a multilingual one."""
+UNUSED = "<|startoflm|>"
 
 
 class Network(nn.Module):
@@ -164,23 +167,31 @@ def prepare(network: Network, config: Config) -> Network:
     return Network(whisper, peft)
 
 
-def add_token(network: Network, tokenizer: Any, token: str, like: str) -> None:
-    """Adds a language's token to the vocabulary, behind all others, as a copy of another's. Raises ConfigError."""
-    whisper, backend = network.whisper, tokenizer.backend_tokenizer
-    source = backend.token_to_id(like)
+def add_token(network: Network, folder: Path, token: str, like: str) -> Any:
+    """The folder's tokenizer with a language's token, whose embedding begins as a copy of another's.
+
+    It gets the place of <|startoflm|>, which no prompt uses: CTranslate2 takes a token behind the others, where a new
+    one would go, for a moment in time. Raises ConfigError.
+    """
+    from transformers import AutoTokenizer
+
+    with tempfile.TemporaryDirectory() as scratch:
+        for path in folder.iterdir():
+            if path.suffix == ".json":
+                text = path.read_text(encoding="utf-8").replace(UNUSED, token)
+                (Path(scratch) / path.name).write_text(text, encoding="utf-8")
+            elif path.suffix == ".txt":
+                shutil.copyfile(path, Path(scratch) / path.name)
+        tokenizer = AutoTokenizer.from_pretrained(scratch)
+    added, source = (tokenizer.backend_tokenizer.token_to_id(name) for name in (token, like))
     if source is None:
         raise ConfigError(f"new_token_like: the vocabulary has no {like}, expected a language that it has")
-    size = whisper.config.vocab_size
-    missing = size - backend.get_vocab_size()  # older tokenizers leave out the moments, which the model has
-    tokenizer.add_tokens([f"<|{moment * 0.02:.2f}|>" for moment in range(missing)], special_tokens=True)
-    tokenizer.add_tokens([token], special_tokens=True)
-    added = backend.token_to_id(token)
-    if added != size:
-        raise ConfigError(f"base: {token} would be token {added}, expected {size}: its tokenizer and weights differ")
-    whisper.resize_token_embeddings(size + 1, mean_resizing=False)
+    if added is None:
+        raise ConfigError(f"new_token_like: the vocabulary has no {UNUSED}, whose place the new token would get")
     with torch.no_grad():
-        embeddings = whisper.get_input_embeddings().weight
+        embeddings = network.whisper.get_input_embeddings().weight
         embeddings[added] = embeddings[source]
-    known = getattr(whisper.generation_config, "lang_to_id", None)
+    known = getattr(network.whisper.generation_config, "lang_to_id", None)
     if known:
         known[token] = added
+    return tokenizer
