@@ -1,0 +1,198 @@
+"""The caller's half of one session: audio to utterances, utterances to items, and their words. Knows no reply's making.
+
+hear -> speech_started (barge-in) -> speech_stopped -> commit -> transcribe -> `speaking`
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import time
+from collections.abc import Awaitable, Callable
+
+from app import server_events as out
+from app import session_config
+from app.audio import Pcm16
+from app.conversation import Conversation, Item
+from app.errors import BadRequest, ParleyError
+from app.hearing import Hearing
+from app.packs import Pack
+from app.server_events import new_id
+from app.session_config import SessionConfig
+from app.speaking import Spawn, Speaking
+from app.timings import TurnClock
+from app.turn import Ear, SpeechStarted, SpeechStopped, Turn, TurnEvent
+from app.utterance import Utterance
+from app.vad import SharedVad
+from app.workers.base import Recognizer
+
+MAX_UTTERANCE_SECONDS = 90.0  # of uncommitted audio: bounds memory for a client that never commits
+MIN_COMMIT_SECONDS = 0.1  # protocol section 6: a shorter commit is an error
+
+
+class Listening:
+    """What one caller says. `config` is the session's, and is set again whenever that changes."""
+
+    def __init__(
+        self,
+        pack: Pack,
+        recognizer: Recognizer,
+        vad: SharedVad,
+        *,
+        turn: Turn,
+        conversation: Conversation,
+        speaking: Speaking,
+        put: Callable[..., Awaitable[None]],
+        spawn: Spawn,
+        config: SessionConfig,
+        log: logging.LoggerAdapter[logging.Logger],
+    ) -> None:
+        """`put` sends server events, in order and unbroken."""
+        self.config = config
+        self._pack = pack
+        self._recognizer = recognizer
+        self._turn = turn
+        self._conversation = conversation
+        self._speaking = speaking
+        self._put = put
+        self._spawn = spawn
+        self._log = log
+        self._hearing = Hearing(self._detection, vad)
+        self._utterance: Utterance | None = None  # the one being heard
+        self._buffer_full = False  # an uncommitted buffer has reached its limit, and the client was told
+
+    @property
+    def is_quiet(self) -> bool:
+        """Nobody speaks."""
+        return self._utterance is None and self._turn.ear is Ear.QUIET
+
+    async def detect_anew(self) -> None:
+        """The session's turn detection has changed: what was heard under the old one is forgotten."""
+        await self.clear()
+        self._hearing.detect(self._detection)
+
+    async def close(self) -> None:
+        """The caller has left."""
+        if self._utterance is not None:
+            await self._utterance.abort()
+
+    async def hear(self, pcm: Pcm16) -> None:
+        """Audio of the caller, in pieces of any length. Raises BadRequest where too much waits for a commit."""
+        if self._detection is None and self._utterance and self._utterance.seconds > MAX_UTTERANCE_SECONDS:
+            if self._buffer_full:
+                return  # one error is enough: a client may stream on all day
+            self._buffer_full = True
+            full = f"{self._utterance.seconds:.0f} s of audio wait uncommitted; more is ignored until commit or clear"
+            raise BadRequest(full, code="input_audio_buffer_full")
+        async for frame, happened in self._hearing.feed(pcm):
+            if self._detection is None and self._utterance is None:
+                self._utterance = self._open_utterance()
+            if self._utterance is not None:
+                self._utterance.feed(frame)
+            if isinstance(happened, SpeechStarted):
+                await self._speech_started(happened.start_seconds)
+            elif isinstance(happened, SpeechStopped):
+                await self._speech_stopped(happened.end_seconds, happened.waited_seconds)
+            elif self._turn.ear is Ear.SPEAKING and self._utterance and self._utterance.seconds > MAX_UTTERANCE_SECONDS:
+                self._hearing.end_utterance()
+                await self._speech_stopped(self._hearing.heard_seconds, 0.0)
+
+    async def _speech_started(self, start_seconds: float) -> None:
+        self._turn.apply(TurnEvent.SPEECH_STARTED)
+        self._utterance = self._open_utterance()
+        for frame in self._hearing.since(start_seconds):
+            self._utterance.feed(frame)
+        self._log.info("speech started at %.2f s", start_seconds)
+        await self._put(out.SpeechStarted(self._utterance.item_id, round(start_seconds * 1000)))
+        if self._speaking.response is not None and self._detection is not None and self._detection.interrupt_response:
+            await self._speaking.stop(TurnEvent.BARGED_IN, "turn_detected")
+        self._spawn(self._show_hypotheses(self._utterance))
+
+    async def _speech_stopped(self, end_seconds: float, waited_seconds: float) -> None:
+        assert self._utterance is not None
+        self._turn.apply(TurnEvent.SPEECH_STOPPED)
+        self._speaking.clock = TurnClock(
+            waited_seconds=waited_seconds, ended=time.monotonic(), utterance=self._utterance.span
+        )
+        await self._put(out.SpeechStopped(self._utterance.item_id, round(end_seconds * 1000)))
+        await self._commit(self._utterance, answer_it=self._detection is not None and self._detection.create_response)
+
+    def _open_utterance(self) -> Utterance:
+        self._buffer_full = False
+        asked = self.config.audio.input.transcription
+        language, prompt = (asked.language or "", asked.prompt or "") if asked is not None else ("", "")
+        return Utterance(new_id("item"), self._recognizer, language=language, prompt=prompt, model=self._pack.reference)
+
+    # An utterance is over: it becomes an item, and its words follow.
+
+    async def commit(self) -> None:
+        """The client ends the utterance. Raises BadRequest where there is hardly any."""
+        seconds = self._utterance.seconds if self._utterance is not None else 0.0
+        if self._utterance is None or seconds < MIN_COMMIT_SECONDS:
+            raise BadRequest(
+                f"Error committing input audio buffer: got {seconds * 1000:.0f}ms of audio, expected at least 100ms",
+                code="input_audio_buffer_commit_empty",
+            )
+        self._speaking.clock = TurnClock(ended=time.monotonic(), utterance=self._utterance.span)
+        spoke = self._turn.ear is Ear.SPEAKING
+        if spoke:
+            self._hearing.end_utterance()
+            self._turn.apply(TurnEvent.SPEECH_STOPPED)
+        await self._commit(
+            self._utterance, answer_it=spoke and self._detection is not None and self._detection.create_response
+        )
+
+    async def _commit(self, utterance: Utterance, *, answer_it: bool) -> None:
+        self._utterance = None
+        item = Item(utterance.item_id, "message", role="user", content=[{"type": "input_audio", "transcript": None}])
+        previous = self._conversation.append(item)
+        task = self._spawn(self._transcribe(utterance, item, answer_it))
+        self._speaking.transcribing.add(task)
+        task.add_done_callback(self._speaking.transcribing.discard)
+        await self._put(
+            out.AudioCommitted(item.id, previous),
+            out.ItemAdded(previous, item.dump()),
+            out.ItemDone(previous, item.dump()),
+        )
+
+    async def clear(self) -> None:
+        """Forgets what has not been committed."""
+        self._hearing.clear()
+        if self._turn.ear is Ear.SPEAKING:
+            self._turn.apply(TurnEvent.SPEECH_DISCARDED)
+        utterance, self._utterance = self._utterance, None
+        if utterance is not None:
+            await utterance.abort()
+
+    async def _show_hypotheses(self, utterance: Utterance) -> None:
+        async with contextlib.aclosing(utterance.deltas()) as deltas:
+            async for delta in deltas:
+                if self.config.audio.input.transcription is not None:
+                    await self._put(out.TranscriptionDelta(utterance.item_id, 0, delta))
+
+    async def _transcribe(self, utterance: Utterance, item: Item, answer_it: bool) -> None:
+        wanted = self.config.audio.input.transcription is not None
+        try:
+            transcript = await utterance.finish()
+        except ParleyError as error:
+            self._log.warning("recognizer failed: %s", error.message)
+            failure = {"type": "server_error", "code": error.code, "message": error.message}
+            await self._put(out.TranscriptionFailed(item.id, 0, failure))
+            return
+        text = transcript.text.strip()
+        item.content[0]["transcript"] = text
+        self._log.info("heard %r (%s, confidence %.2f)", text, transcript.engine, transcript.confidence)
+        if wanted:
+            if rest := utterance.rest(text):
+                await self._put(out.TranscriptionDelta(item.id, 0, rest))
+            usage = {"type": "duration", "seconds": round(transcript.seconds, 3)}
+            await self._put(out.TranscriptionCompleted(item.id, 0, text, usage))
+        self._speaking.owes_answer |= answer_it and bool(text)
+        if (this := asyncio.current_task()) is not None:
+            self._speaking.transcribing.discard(this)
+        await self._speaking.answer_if_owed()
+
+    @property
+    def _detection(self) -> session_config.TurnDetection | None:
+        return self.config.audio.input.turn_detection
