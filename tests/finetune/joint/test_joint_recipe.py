@@ -188,6 +188,20 @@ def test_gradients_reach_exactly_what_each_edge_says(parts: Parts) -> None:
     assert reached(parts, "sequence", detach=True) == set()
 
 
+def test_replies_after_text_and_transcript_are_to_agree(parts: Parts) -> None:
+    edges = Edges(transcript=Edge(weight=1.0), agreement=1.0)
+    step = Step(
+        dataclasses.replace(parts, config=dataclasses.replace(parts.config, edges=edges)), separate=(), edges=EDGES
+    )
+    batch = step.batch(0)
+    same = step.losses(0, batch)["agreement_loss"]
+    assert same.item() == pytest.approx(0, abs=1e-4)  # what was heard is what was said
+    strange = {**batch, "mels": batch["mels"].flip(-1)}
+    other = step.losses(0, strange)["agreement_loss"]
+    assert other.item() > 1e-3
+    assert other.requires_grad
+
+
 def test_refusals(place: Place, tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"edges.agreement: got a weight without one of edges.transcript"):
         place.config("refused", "edges.transcript.weight=0")
