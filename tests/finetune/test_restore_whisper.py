@@ -10,9 +10,17 @@ from ctranslate2.converters import TransformersConverter
 
 from app.audio import HEARING_RATE
 from app.workers.whisper import WhisperRecognizer
+from app.workers.whisper_windows import Asked, Windows
+from finetune import config
 from finetune.ctranslate2_weights import read
+from finetune.data.rows import Utterance
 from finetune.errors import ConfigError
+from finetune.recipes.recognizer_config import Config
+from finetune.recipes.recognizer_export import Probe, heard_by_trainer, served
+from finetune.recipes.recognizer_model import load
+from finetune.recipes.recognizer_rows import Encoder
 from finetune.restore_whisper import restore
+from tests.finetune.tiny_whisper import TINY
 from tests.packs import starter
 from tests.sounds import flite
 
@@ -49,6 +57,24 @@ async def test_what_is_converted_again_hears_the_same(restored: Path, tmp_path: 
             recognizer.close()
         assert heard[0].text == text
         assert heard[1] == heard[0]
+
+
+@pytest.mark.parametrize("voice", ["slt", "awb"])
+def test_the_trainer_hears_what_the_pack_hears(restored: Path, voice: str) -> None:
+    network, tokenizer = load(restored, config.load(Config, TINY))
+    network.eval()
+    encoder, windows = Encoder(tokenizer.backend_tokenizer, network.multilingual, "words"), Windows(80, 40)
+    texts = ("what time is it", "my name is anna", "turn on the lights in the kitchen")
+    probes = [
+        Probe(row, pcm, windows.of(pcm, Asked())[0])
+        for text in texts
+        for row in [Utterance(text, "", text, "en", voice, 0.0, "", "", "")]
+        for pcm in [flite(text, voice, HEARING_RATE)]
+    ]
+    heard = [heard_by_trainer(network, encoder, probe) for probe in probes]
+    settings = {"trained_short": True, "margin_seconds": 0.4, "language_token": ""}
+    assert heard == served(starter().folder, probes, "en", settings)
+    assert heard[0] == texts[0]
 
 
 def test_what_is_no_whisper_is_refused(tmp_path: Path) -> None:
