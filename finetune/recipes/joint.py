@@ -185,8 +185,9 @@ def note(opened: Run, parts: Parts) -> None:
             continue  # a run that is resumed
         for other in own:
             for name, rows in other.data.learnt.items():
-                print_of = other.data.fingerprints[name]
-                Ledger(Path(name).parent / LEDGER).add_run(facts["fingerprint"], print_of, rows)
+                if name not in part.data.learnt:  # its own recipe has noted those
+                    print_of = other.data.fingerprints[name]
+                    Ledger(Path(name).parent / LEDGER).add_run(facts["fingerprint"], print_of, rows)
         run.note(speakers=sorted(heard.union(facts.get("speakers", ()))), joint=opened.facts()["fingerprint"])
 
 
