@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
-import heapq
 import json
 import shutil
 from collections.abc import Sequence
@@ -25,14 +24,13 @@ from app.workers.adapters import BASE_FILE, check_adapter
 from app.workers.base import ChatRequest, LanguageModel, Message, TextDelta, Tool, ToolCall
 from app.workers.base_hash import base_sha256
 from app.workers.hermes import HermesParser, ParsedCall
+from finetune import near_ties
 from finetune.data.rows import Dialogue
 from finetune.errors import ExportError, ParityError
 from finetune.recipes.language_config import Export
 from finetune.recipes.language_rows import Encoder
 from finetune.run import Run, write_whole
 
-WAYS, LOOKS = 20, 4
-"""How many tokens are tried at a place, and how many places are looked at for each token of the longest reply."""
 SERVED = ("tokenizer.json", "chat_template.jinja", "generation_config.json")
 
 
@@ -236,26 +234,21 @@ def compare(
 def behind(model: Any, tokenizer: Any, ids: Sequence[int], answer: Answer, tokens: int) -> float:
     """By how many nats the model's own choice is ahead, at most, on the way to an answer that it finds best.
 
-    One text can be written in several tokens, so ways are searched, the likeliest first; infinity where none is found.
+    Infinity where there is no such way.
     """
-    ends = end_tokens(model)
-    ways: list[tuple[float, int, list[int]]] = [(0.0, 0, [])]  # behind so far, minus how far, tokens
-    for _ in range(LOOKS * tokens):
-        if not ways:
-            break
-        worst, _, written = heapq.heappop(ways)
-        if written and (written[-1] in ends or len(written) == tokens):
-            if answer_of(tokenizer, written) == answer:
-                return worst
-            continue
+
+    def scores(written: list[int]) -> torch.Tensor:
         with torch.no_grad():
-            scores = model(input_ids=torch.tensor([[*ids, *written]], device=model.device)).logits[0, -1].float()
-        best = scores.log_softmax(-1).topk(min(WAYS, len(scores)))  # of V
-        for score, token in zip(best.values.tolist(), best.indices.tolist(), strict=True):
-            if _leads_to(answer, answer_of(tokenizer, [*written, token], ended=False)):
-                further = max(worst, best.values[0].item() - score)
-                heapq.heappush(ways, (further, -len(written) - 1, [*written, token]))
-    return float("inf")
+            given = torch.tensor([[*ids, *written]], device=model.device)
+            return torch.as_tensor(model(input_ids=given).logits[0, -1].float().log_softmax(-1))
+
+    return near_ties.behind(
+        scores,
+        lambda written: _leads_to(answer, answer_of(tokenizer, written, ended=False)),
+        lambda written: answer_of(tokenizer, written) == answer,
+        end_tokens(model),
+        tokens,
+    )
 
 
 def answer_of(tokenizer: Any, written: Sequence[int], *, ended: bool = True) -> Answer:

@@ -75,9 +75,10 @@ def export(
     try:
         parity = compare(network, encoder, probes, expected, found, config.export.tie_nats)
     except ParityError as error:
-        exact = _same(expected, served(run.export, probes, language, settings, compute_type="float32"))
+        convert(run.export / "hf", run.export / "unrounded" / STAGE, "float32")
+        exact = _same(expected, served(run.export / "unrounded", probes, language, settings))
         shutil.rmtree(run.export)
-        why = "; computed in float32 it hears as the trainer, so rounding is to blame" if exact else ""
+        why = "; exported in float32 it hears as the trainer, so rounding is to blame" if exact else ""
         raise ParityError(error.message + why) from error
     form = config.export.quantization
     run.note(export=sorted(path.name for path in run.export.iterdir()), parity={form: parity}, settings=settings)
@@ -129,15 +130,13 @@ def heard_by_trainer(network: Network, encoder: Encoder, probe: Probe) -> str | 
     return encoder.text_of(said) if len(said) < probe.window.longest else None
 
 
-def served(
-    folder: Path, probes: Sequence[Probe], language: str, settings: dict[str, Any], *, compute_type: str = "default"
-) -> list[str]:
+def served(folder: Path, probes: Sequence[Probe], language: str, settings: dict[str, Any]) -> list[str]:
     """What the recognizer worker hears, asked as the service asks it, but with nothing held back as noise."""
     everything = RecognizerSettings(
         path=STAGE, no_speech_threshold=1.0, min_confidence=0.0, max_compression=float("inf"), **settings
     )
     pack = Pack(folder=folder, name="export", version="1", language=language, recognizer=everything)
-    engine = connect.load_recognizer(pack, "whisper", device="cpu", compute_type=compute_type)
+    engine = connect.load_recognizer(pack, "whisper", device="cpu")
     return asyncio.run(_texts(engine, probes))
 
 

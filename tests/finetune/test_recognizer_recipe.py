@@ -37,7 +37,7 @@ SHORT = (
 )  # fmt: skip
 LEARNT = (
     "training.steps=90", "training.evaluate_every=90", "training.save_every=90", "training.learning_rate=3e-3",
-    "training.schedule=constant", "training.warm_up_steps=5", "rows=4", "spec_augment=0",
+    "training.schedule=constant", "export.tie_nats=0.5", "training.warm_up_steps=5", "rows=4", "spec_augment=0",
 )  # fmt: skip
 
 
