@@ -50,7 +50,7 @@ async def page_at(url: str, browser: Browser, **context: Any) -> AsyncIterator[P
     """The page, connected; nothing may have been reported to its console in the end."""
     complaints: list[str] = []
     page = await (await browser.new_context(**context)).new_page()
-    page.set_default_timeout(20_000)
+    page.set_default_timeout(120_000)  # ms; reached only where something hangs
     page.on("pageerror", lambda error: complaints.append(str(error)))
     page.on("console", lambda line: complaints.append(line.text) if line.type in ("error", "warning") else None)
     await page.goto(url)

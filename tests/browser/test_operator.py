@@ -18,7 +18,7 @@ from tests.app.jobs.place import Place
 from tests.browser.chromium import chromium, page_at, shot
 from tests.serving import serving
 
-expect.set_options(timeout=20_000)  # milliseconds
+expect.set_options(timeout=120_000)  # milliseconds; reached only where something hangs
 
 
 @pytest.fixture
