@@ -181,7 +181,7 @@ def test_what_cannot_be_read_or_trained_is_refused(place: Place, capsys: pytest.
         reading_of(place.config("x"), strange)
     assert all(repr(sign) in caught.value.message for sign in "中⚡")
     with pytest.raises(DataError, match=r"'π' in 1 texts \(first said\)"):
-        reading_of(place.config("x", "said=[\"%=π\"]"), place.rows())
+        reading_of(place.config("x", 'said=["%=π"]'), place.rows())
     with pytest.raises(ConfigError, match="CLDR has no number words of gd, expected all ten digits"):
         reading_of(place.config("x"), place.rows(lambda row: dataclasses.replace(row, language="gd")))
     two = [dataclasses.replace(row, language=("de", "gd")[i % 2]) for i, row in enumerate(place.rows())]
