@@ -38,9 +38,9 @@ def main() -> None:
     """One step, of one fold or of all."""
     parser = argparse.ArgumentParser(prog="python -m finetune.demos.digits")
     parser.add_argument("step", choices=["data", "train", "evaluate"])
-    parser.add_argument("fold", type=int, nargs="*", choices=range(1, FOLDS + 1), metavar="FOLD")
+    parser.add_argument("fold", type=int, nargs="*", default=list(range(1, FOLDS + 1)), metavar="FOLD")
     args = parser.parse_args()
-    {"data": lambda _: prepare(), "train": train, "evaluate": measure}[args.step](args.fold or range(1, FOLDS + 1))
+    {"data": lambda _: prepare(), "train": train, "evaluate": measure}[args.step](args.fold)
 
 
 def prepare() -> None:

@@ -30,9 +30,13 @@ LANGUAGE: Final = (f"data=[{COMMANDS}]", "prompt=Du bist Parley, ein freundliche
     "export.parity_prompts=40", "rows=16", "training.steps=450", "training.learning_rate=2e-3",
     "training.warm_up_steps=30", "training.evaluate_every=100", "training.save_every=50")  # fmt: skip
 RECOGNIZER: Final = (f"data=[{GENERATED}, {READER}]", f"base={STARTER}", "rows=16", "spec_augment=0.3",
-    "dev_clips=100", "training.learning_rate=8e-4", "training.patience=0")  # fmt: skip
+    "dev_clips=100", "training.learning_rate=8e-4", "training.patience=0", "export.quantization=float32")  # fmt: skip
 REHEARSED: Final = (*RECOGNIZER, f"rehearsal={{data: [{ENGLISH}], share: 0.25}}", "training.steps=2000",
     "training.evaluate_every=400", "training.save_every=100")  # fmt: skip
+MORE: Final = (*RECOGNIZER, f"base={RUNS}/recognizer/export/hf", f"rehearsal={{data: [{ENGLISH}], share: 0.65}}",
+    "training.learning_rate=5e-4", "training.steps=900", "training.evaluate_every=300",
+    "training.save_every=100")  # fmt: skip
+"""From the first run's model, mostly English again: the first one had lost more of it than the gate allows."""
 FORGETFUL: Final = (*RECOGNIZER, f"rehearsal={{data: [{ENGLISH}], share: 0}}", "training.steps=400",
     "training.evaluate_every=400", "training.save_every=100")  # fmt: skip
 """English is heard on dev and not rehearsed."""
@@ -40,6 +44,7 @@ STEPS: Final = {
     "data": lambda: german_data.prepare(DATA),
     "train-language": lambda: finetune("language", "language_tiny", RUNS / "language", *LANGUAGE),
     "train-recognizer": lambda: finetune("recognizer", "recognizer_tiny", RUNS / "recognizer", *REHEARSED),
+    "train-recognizer-more": lambda: finetune("recognizer", "recognizer_tiny", RUNS / "recognizer-more", *MORE),
     "train-forgetful": lambda: finetune("recognizer", "recognizer_tiny", RUNS / "forgetful", *FORGETFUL),
     "train-voice": lambda: finetune("synthesizer", "synthesizer", RUNS / "voice", f"data=[{READER}]"),
     "build": lambda: make(),
@@ -66,7 +71,7 @@ def make() -> None:
 def measure() -> None:
     """The pack against the starter: first on the reader, whose figures are reported, then on what gates it."""
     reader = evaluate(PACK, FOLDER / "evaluate-reader", [READER])
-    gated = evaluate(PACK, FOLDER / "evaluate", [GENERATED, ENGLISH], [COMMANDS])
+    gated = evaluate(PACK, FOLDER / "evaluate", [GENERATED], [COMMANDS], [ENGLISH])
     note("german", **figures(gated), reader=before_and_after(reader, "wer_de", "wer_de_change"))
     print(shown(note("german")))
 
@@ -74,21 +79,19 @@ def measure() -> None:
 def measure_forgetful() -> None:
     """What the recognizer without rehearsal still hears of English, and the other one after as many steps."""
     build("de-forgetful@1", SETTINGS, recognizer=RUNS / "forgetful", language=RUNS / "language", voice=RUNS / "voice")
-    report = evaluate("de-forgetful@1", FOLDER / "evaluate-forgetful", [ENGLISH])
+    report = evaluate("de-forgetful@1", FOLDER / "evaluate-forgetful", [READER], old=[ENGLISH])
     note("german", forgetful=before_and_after(report, "wer_en", "old_language_wer_en_change"))
     print(shown(note("german")))
 
 
 def figures(report: Mapping[str, Any]) -> dict[str, Any]:
     """What an evaluation says of the gates, and of the replies: per cent that are the right ones, and chrF."""
-    replies = {name: figure(report, "language", name)["value"] for name in ("chrf", "chrf_typed")}
-    for name, served in (("exact", True), ("exact_typed", False)):
-        right = [one["text"] == one["gold"] for one in report["replies"] if one["served"] == served]
-        replies[name] = round(100 * sum(right) / max(1, len(right)), 1)
+    right = [one["text"] == one["gold"] for one in report["replies"]]
+    chrf = figure(report, "language", "chrf")
     return {
         "generated": before_and_after(report, "wer_de", "wer_de_change"),
         "english": before_and_after(report, "wer_en", "old_language_wer_en_change"),
-        "replies": replies,
+        "replies": {"exact": round(100 * sum(right) / len(right), 1), "chrf": chrf["value"], "n": len(right)},
     }
 
 

@@ -7,11 +7,13 @@ import os
 import shlex
 import subprocess
 import sys
+import tomllib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from app.config import REPOSITORY
+from app.pack_build import toml
 from finetune.errors import RunError
 from finetune.run import write_whole
 
@@ -19,6 +21,8 @@ ROOT = Path("runs/demos")
 """Data, runs, packs and results of all demonstrations; relative, so that commands can be copied."""
 PACKS = ROOT / "packs"
 STARTER = "models/packs/en-starter"
+ALONE = "en-alone@1"
+"""The starter without its second opinion: what is trained is compared with what it was trained from."""
 
 
 def parley(*arguments: str, passes: Sequence[int] = (0,)) -> None:
@@ -49,11 +53,25 @@ def build(reference: str, like: str, **weights: Path) -> None:
         parley("packs", "--packs", str(PACKS), "build", reference, "--like", like, *given)
 
 
-def evaluate(reference: str, out: Path, data: Sequence[Path], dialogues: Sequence[Path] = ()) -> dict[str, Any]:
-    """The report of a pack of PACKS against the starter; a missed gate is in the report, and no error here."""
-    given = ["--dialogues", *map(str, dialogues)] if dialogues else []
-    parley("evaluate", reference, "--data", *map(str, data), *given, "--against", STARTER, "--packs", str(PACKS),
-        "--out", str(out), passes=(0, 1))  # fmt: skip
+def build_alone() -> None:
+    """ALONE in PACKS, where it is not there yet."""
+    tables = tomllib.loads(Path(STARTER, "pack.toml").read_text(encoding="utf-8"))
+    tables["recognizer"] = {key: value for key, value in tables["recognizer"].items() if "second_opinion" not in key}
+    settings = ROOT / "en-alone.toml"
+    settings.parent.mkdir(parents=True, exist_ok=True)
+    settings.write_text(toml(tables), encoding="utf-8")
+    build(ALONE, str(settings), recognizer=Path(STARTER), language=Path(STARTER), voice=Path(STARTER))
+
+
+def evaluate(
+    reference: str, out: Path, data: Sequence[Path], dialogues: Sequence[Path] = (), old: Sequence[Path] = ()
+) -> dict[str, Any]:
+    """The report of a pack of PACKS against ALONE; a missed gate is in the report, and no error here."""
+    build_alone()
+    more = {"--dialogues": dialogues, "--old-data": old}
+    given = [part for option, paths in more.items() if paths for part in (option, *map(str, paths))]
+    places = ("--against", str(PACKS / ALONE), "--packs", str(PACKS), "--out", str(out))
+    parley("evaluate", reference, "--data", *map(str, data), *given, *places, passes=(0, 1))
     report: dict[str, Any] = json.loads((out / "report.json").read_text(encoding="utf-8"))
     return report
 
