@@ -12,10 +12,13 @@ from typing import Any
 
 from finetune.data.manifest import read_utterances
 from finetune.demos.steps import (
+    ALONE,
+    PACKS,
     ROOT,
     STARTER,
     before_and_after,
     build,
+    build_alone,
     corpora,
     evaluate,
     finetune,
@@ -64,7 +67,8 @@ def measure(folds: Sequence[int]) -> None:
     """The starter before and after, on the speaker whom neither has heard; then the table of all folds."""
     known: dict[str, Any] = note("digits").get("folds", {})
     for fold in folds:
-        build(f"digits-{fold}@1", STARTER, recognizer=run(fold))
+        build_alone()
+        build(f"digits-{fold}@1", str(PACKS / ALONE), recognizer=run(fold))
         report = evaluate(f"digits-{fold}@1", FOLDER / f"evaluate-{fold}", [manifest(fold)])
         known[speaker(fold)] = before_and_after(report, "wer_en", "wer_en_change")
         note("digits", folds=known, target=TARGET)
