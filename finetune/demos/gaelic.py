@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from pathlib import Path
 from typing import Final
 
 from finetune.demos.steps import (
@@ -19,7 +20,8 @@ from finetune.demos.steps import (
 )
 
 FOLDER = ROOT / "gaelic"
-SETTINGS = FOLDER / "settings.toml"
+SETTINGS: Final = "finetune/demos/gaelic.toml"
+VOICE = FOLDER / "runs/voice"
 RUN = FOLDER / "runs/recognizer"
 SUBSETS: Final = ("phrases_gd", "sentences_gd")
 MANIFESTS = [FOLDER / "data" / subset / "manifest.jsonl" for subset in SUBSETS]
@@ -31,8 +33,8 @@ TRAINING = (f"base={STARTER}", "text=words", "rows=16", "training.steps=600", "t
 def main() -> None:
     """One step."""
     parser = argparse.ArgumentParser(prog="python -m finetune.demos.gaelic")
-    parser.add_argument("step", choices=["data", "train", "evaluate"])
-    {"data": prepare, "train": train, "evaluate": measure}[parser.parse_args().step]()
+    parser.add_argument("step", choices=["data", "train", "train-voice", "evaluate"])
+    {"data": prepare, "train": train, "train-voice": train_voice, "evaluate": measure}[parser.parse_args().step]()
 
 
 def prepare() -> None:
@@ -47,13 +49,18 @@ def prepare() -> None:
 
 
 def train() -> None:
-    """The recognizer; the voice is `parley finetune synthesizer`."""
+    """The recognizer."""
     finetune("recognizer", "recognizer_tiny", RUN, f"data=[{', '.join(map(str, MANIFESTS))}]", *TRAINING)
+
+
+def train_voice() -> None:
+    """The voice, from letters."""
+    finetune("synthesizer", "synthesizer_gaelic", VOICE, f"data=[{', '.join(map(str, MANIFESTS))}]")
 
 
 def measure() -> None:
     """CER of the speaker's texts that neither has heard, before and after."""
-    build("gd-demo@1", str(SETTINGS), recognizer=RUN)
+    build("gd-demo@1", SETTINGS, recognizer=RUN, language=Path(STARTER), voice=VOICE)
     report = evaluate("gd-demo@1", FOLDER / "evaluate", MANIFESTS)
     found = {rate: before_and_after(report, f"{rate}_gd", f"{rate}_gd_change") for rate in ("cer", "wer")}
     note("gaelic", **found)
