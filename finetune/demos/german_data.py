@@ -54,22 +54,24 @@ def request_jobs(said: Sequence[Request], clips: int) -> Iterator[Job]:
 def english_jobs(clips: int) -> Iterator[Job]:
     """The starter's domain, by the voices that it learnt from; for dev and test as its own evaluation has them.
 
-    Sentences of training that are nearly one of dev or test are left out.
+    Sentences of training that are nearly one of dev or test are left out, and those of dev that are nearly one of test.
     """
     learnt, dev, test = (
         user_sentences(clips, SEED, "train"),
         user_sentences(120, SEED, "dev"),
         user_sentences(400, SEED, "test"),
     )
-    numbers = groups([*dev, *test, *learnt])
-    heldout = set(numbers[: len(dev) + len(test)])
-    for i, (text, number) in enumerate(zip(learnt, numbers[len(dev) + len(test) :], strict=True)):
+    numbers = groups([*test, *dev, *learnt])
+    tested = set(numbers[: len(test)])
+    heldout = set(numbers[: len(test) + len(dev)])
+    for i, (text, number) in enumerate(zip(learnt, numbers[len(test) + len(dev) :], strict=True)):
         if number not in heldout:
             rng = random.Random(f"{SEED} english train {i}")
             yield Job(f"train-{i:05d}", text, speech.training_voice(rng), "train")
-    for i, text in enumerate(dev):
-        rng = random.Random(f"{SEED} english dev {i}")
-        yield Job(f"dev-{i:05d}", text, speech.development_voice(rng), "dev")
+    for i, (text, number) in enumerate(zip(dev, numbers[len(test) :], strict=False)):
+        if number not in tested:
+            rng = random.Random(f"{SEED} english dev {i}")
+            yield Job(f"dev-{i:05d}", text, speech.development_voice(rng), "dev")
     for i, text in enumerate(test):
         known = speech.training_voice(random.Random(f"{SEED} english test {i}"))
         yield Job(f"test-{i:05d}", text, known if i % 2 else speech.TEST_VOICE, "test")
