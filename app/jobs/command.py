@@ -54,6 +54,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     for name, what in (("logs", "what its process has written"), ("cancel", "ends it for good"),
                        ("pause", "ends its process, and keeps its place"), ("resume", "goes on")):  # fmt: skip
         actions.add_parser(name, help=what).add_argument("job")
+    for action in actions.choices.values():  # people write these last, too
+        for name in ("--url", "--key"):
+            action.add_argument(name, default=argparse.SUPPRESS, help=argparse.SUPPRESS)
 
 
 def run(args: argparse.Namespace) -> int:

@@ -55,7 +55,7 @@ async def test_jobs_are_shown_and_moved(tmp_path: Path, capsys: pytest.CaptureFi
         assert f"for `parley packs build`: {run}" in capsys.readouterr().out
         assert await parley(url, "--key", "operator", "show", job.id) == 0
         assert "step 50/100" in capsys.readouterr().out
-        assert await parley(url, "--key", "operator", "logs", job.id) == 0
+        assert await parley(url, "logs", job.id, "--key", "operator") == 0  # last, as people write it
         assert capsys.readouterr().out == "step 50\nparley: a last line\n\n"
         assert await parley(url, "--key", "operator", "cancel", job.id) == 0
         assert "cancelled" in capsys.readouterr().out
