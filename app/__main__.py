@@ -19,7 +19,7 @@ from typing import Any
 
 from fastapi import FastAPI
 
-from app import config, listen, metrics, models, packs_command, supervisor, talk, tracing
+from app import __version__, config, listen, metrics, models, packs_command, supervisor, talk, tracing
 from app.access import Access
 from app.bench import command as bench
 from app.catalogue import Catalogue
@@ -41,7 +41,7 @@ COMMANDS = {
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs one command; the exit status is 0, 1 for an error of ours, 2 for a wrong command line."""
     parser = argparse.ArgumentParser(prog="parley", description="A self-hosted voice assistant service.")
-    parser.add_argument("--version", action="version", version=f"parley {importlib.metadata.version('parley')}")
+    parser.add_argument("--version", action="version", version=f"parley {__version__}")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     for name, description in COMMANDS.items():
         command = commands.add_parser(name, help=description, description=description)
