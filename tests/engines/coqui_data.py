@@ -5,9 +5,6 @@ As a program: `python -m tests.engines.coqui_data KILL KEY=VALUE...` runs the re
 
 from __future__ import annotations
 
-import os
-import signal
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -15,9 +12,9 @@ import numpy as np
 import soundfile
 
 from app.config import REPOSITORY
-from finetune import config
 from finetune.data.manifest import write_manifest
 from finetune.data.rows import Utterance
+from tests.finetune import dying
 
 TINY = REPOSITORY / "finetune/configs/synthesizer_coqui_tiny.yaml"
 RATE = 16_000
@@ -60,15 +57,7 @@ def main() -> None:
     """Runs the recipe as a process that dies without warning."""
     from finetune.recipes import synthesizer_coqui, synthesizer_coqui_batches
 
-    batch = synthesizer_coqui_batches.Batches.batch
-
-    def deadly(self: synthesizer_coqui_batches.Batches, number: int) -> Any:
-        if number == int(sys.argv[1]):
-            os.kill(os.getpid(), signal.SIGKILL)
-        return batch(self, number)
-
-    synthesizer_coqui_batches.Batches.batch = deadly  # type: ignore[method-assign]
-    synthesizer_coqui.run(config.load(synthesizer_coqui.Config, TINY, sys.argv[2:]))
+    dying.run(synthesizer_coqui, synthesizer_coqui_batches.Batches, TINY)
 
 
 if __name__ == "__main__":

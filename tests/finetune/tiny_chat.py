@@ -6,19 +6,16 @@ As a program: `python -m tests.finetune.tiny_chat KILL KEY=VALUE...` runs the re
 from __future__ import annotations
 
 import json
-import os
-import signal
-import sys
 from pathlib import Path
 from typing import Any
 
 from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers, trainers
 
 from app.config import REPOSITORY
-from finetune import config
 from finetune.checkpoint import seed_everything
 from finetune.data.manifest import write_manifest
 from finetune.data.rows import Dialogue, Turn
+from tests.finetune import dying
 
 TEMPLATE = (
     "{% for tool in tools or [] %}<|im_start|>tool {{ tool.function.name }}<|im_end|>\n{% endfor %}"
@@ -125,15 +122,7 @@ def main() -> None:
     """Runs the recipe as a process that dies without warning."""
     from finetune.recipes import language
 
-    batch = language.Batches.batch
-
-    def deadly(self: language.Batches, number: int) -> Any:
-        if number == int(sys.argv[1]):
-            os.kill(os.getpid(), signal.SIGKILL)
-        return batch(self, number)
-
-    language.Batches.batch = deadly  # type: ignore[method-assign]
-    language.run(config.load(language.Config, TINY, sys.argv[2:]))
+    dying.run(language, language.Batches, TINY)
 
 
 if __name__ == "__main__":

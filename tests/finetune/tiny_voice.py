@@ -6,10 +6,7 @@ the acoustic model.
 
 from __future__ import annotations
 
-import os
 import random
-import signal
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -19,9 +16,9 @@ import soundfile
 from app.config import REPOSITORY
 from app.spoken_any import words_of
 from app.workers.vocoder import RATE, Vocoder
-from finetune import config
 from finetune.data.manifest import write_manifest
 from finetune.data.rows import Utterance
+from tests.finetune import dying
 
 TINY = REPOSITORY / "finetune/configs/synthesizer_tiny.yaml"
 WORDS = ("anna", "otto", "heute", "über", "gern", "licht", "küche", "straße", "zwei", "3", "morgen", "bitte", "ja")
@@ -72,15 +69,7 @@ def main() -> None:
     from finetune.recipes import synthesizer_starter
     from finetune.recipes.synthesizer_starter_data import Batches
 
-    batch = Batches.batch
-
-    def deadly(self: Batches, number: int) -> Any:
-        if number == int(sys.argv[1]):
-            os.kill(os.getpid(), signal.SIGKILL)
-        return batch(self, number)
-
-    Batches.batch = deadly  # type: ignore[method-assign]
-    synthesizer_starter.run(config.load(synthesizer_starter.Config, TINY, sys.argv[2:]))
+    dying.run(synthesizer_starter, Batches, TINY)
 
 
 if __name__ == "__main__":

@@ -5,9 +5,6 @@ As a program: `python -m tests.finetune.tiny_whisper KILL KEY=VALUE...` runs the
 
 from __future__ import annotations
 
-import os
-import signal
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -17,12 +14,12 @@ import soundfile
 
 from app.audio import HEARING_RATE
 from app.config import REPOSITORY
-from finetune import config
 from finetune.checkpoint import seed_everything
 from finetune.data.manifest import write_manifest
 from finetune.data.rows import Utterance
 from finetune.starter.recognizer_model import special_tokens
 from finetune.starter.recognizer_text import SPECIAL, train_tokenizer
+from tests.finetune import dying
 
 TINY = REPOSITORY / "finetune/configs/recognizer_tiny.yaml"
 TONES = {"eins": 300, "zwei": 700, "drei": 1500, "vier": 3200}
@@ -97,15 +94,7 @@ def main() -> None:
     from finetune.recipes import recognizer
     from finetune.recipes.recognizer_batches import Batches
 
-    batch = Batches.batch
-
-    def deadly(self: Batches, number: int) -> Any:
-        if number == int(sys.argv[1]):
-            os.kill(os.getpid(), signal.SIGKILL)
-        return batch(self, number)
-
-    Batches.batch = deadly  # type: ignore[method-assign]
-    recognizer.run(config.load(recognizer.Config, TINY, sys.argv[2:]))
+    dying.run(recognizer, Batches, TINY)
 
 
 if __name__ == "__main__":
