@@ -1,4 +1,4 @@
-"""Who may speak to a process: API keys, Host and Origin, for HTTP and WebSocket alike. Knows no route's work.
+"""Who may speak to a process: Host, Origin and API keys, for HTTP and WebSocket alike. Knows no route's work.
 
 Any web page can open a connection to a loopback service, and DNS rebinding makes its own name point there; hence Host
 and Origin are checked on every request, with or without keys.
@@ -8,16 +8,21 @@ from __future__ import annotations
 
 import hmac
 import ipaddress
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from starlette.datastructures import Headers
-from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from app import metrics
-from app.errors import AccessDenied, SettingsError
+from app.callers import SETTINGS, Caller, Wanted, permit
+from app.callers import Scope as KeyScope
+from app.errors import AccessDenied, ParleyError, SettingsError
+from app.visits import Visit
+
+if TYPE_CHECKING:
+    from app.accounts import Accounts
 
 REALTIME_SUBPROTOCOL = "realtime"
 KEY_SUBPROTOCOL = "openai-insecure-api-key."  # browsers cannot set headers on a WebSocket: the key rides here
@@ -25,6 +30,8 @@ WITHOUT_KEY = ("/", "/health", "/metrics", "/operator")
 WITHOUT_KEY_BELOW = "/web/"
 OPERATORS = ("/v1/files", "/v1/fine_tuning", "/v1/packs")
 """Routes, with all below them, that a caller's key does not open."""
+AUDIO_BELOW = "/v1/audio/"
+"""Routes that hear or speak."""
 DEFAULT_PORTS = {"http": 80, "ws": 80, "https": 443, "wss": 443}
 
 
@@ -41,16 +48,27 @@ class Access:
     origins: tuple[str, ...] = ()
     """Foreign web origins, as `https://name[:port]`, whose pages may call; the service's own may always."""
 
-    def check(self, scope: Scope) -> None:
-        """Raises AccessDenied, code `forbidden_host`, `forbidden_origin`, `forbidden_key` or `invalid_api_key`."""
+    accounts: Accounts | None = field(default=None, repr=False)
+    """Further keys, in a database; None: there are none."""
+
+    async def admit(self, scope: Scope) -> Visit:
+        """Lets a request in. Raises AccessDenied, code `forbidden_host`, `forbidden_origin`, `forbidden_key` or
+
+        `invalid_api_key`; LimitReached; DatabaseUnavailable.
+        """
         headers = Headers(scope=scope)
         self._check_host(headers)
         self._check_origin(headers)
-        offered = offered_key(headers, scope.get("subprotocols", ()))
-        if _is_operators(scope):
-            self._check_operator(offered)
-        elif self.api_keys and not _needs_no_key(scope):
-            _check_key(offered, self.api_keys)
+        if _needs_no_key(scope):
+            return Visit()
+        wanted = _wanted(scope)
+        closed = bool(self.api_keys or (wanted.scope == "operator" and self.operator_keys))
+        operators = bool(self.operator_keys)
+        key = offered_key(headers, scope.get("subprotocols", ()))
+        caller = self._configured(key)
+        if caller is None and self.accounts is not None:
+            return await self.accounts.visit(key, wanted, closed=closed, operators=operators)
+        return Visit(permit(caller, wanted, key=key, closed=closed, operators=operators))
 
     def _check_host(self, headers: Headers) -> None:
         values = headers.getlist("host")
@@ -77,23 +95,14 @@ class Access:
                     code="forbidden_origin",
                 )
 
-    def _check_operator(self, key: str | None) -> None:
-        if not self.api_keys and not self.operator_keys:
-            return
-        if key is not None and _is_among(key, self.api_keys - self.operator_keys):
-            raise AccessDenied(
-                "This is a caller's key; fine-tuning and packs need an operator's"
-                + ("" if self.operator_keys else ", and this service has none: --operator-key"),
-                code="forbidden_key",
-            )
-        _check_key(key, self.operator_keys)
-
-
-def _check_key(key: str | None, known: Collection[str]) -> None:
-    if key is None:
-        raise AccessDenied("No API key was sent; expected the header 'Authorization: Bearer KEY'")
-    if not _is_among(key, known):
-        raise AccessDenied("The API key is not one of this service's keys")
+    def _configured(self, key: str | None) -> Caller | None:
+        """Whom a key of the settings stands for."""
+        scopes: list[KeyScope] = []
+        if key is not None and _is_among(key, self.api_keys):
+            scopes.append("caller")
+        if key is not None and _is_among(key, self.operator_keys):
+            scopes.append("operator")
+        return Caller(SETTINGS, frozenset(scopes)) if scopes else None
 
 
 def _is_among(key: str, known: Collection[str]) -> bool:
@@ -102,14 +111,17 @@ def _is_among(key: str, known: Collection[str]) -> bool:
     return sum(hmac.compare_digest(offered, one.encode()) for one in known) > 0
 
 
-def check_bind(host: str, api_keys: Collection[str]) -> None:
-    """Refuses to serve a public address to everyone. Raises SettingsError saying why."""
+def check_bind(host: str, api_keys: Collection[str], *, others: bool = False) -> None:
+    """Refuses to serve a public address to everyone. Raises SettingsError saying why.
+
+    `others`: there are keys besides these.
+    """
     if any(not key or not key.isascii() or not key.isprintable() or " " in key for key in api_keys):
         raise SettingsError("an API key must be printable ASCII without spaces, and not empty")
-    if not is_loopback(host) and not api_keys:
+    if not is_loopback(host) and not api_keys and not others:
         raise SettingsError(
             f"refusing to listen on {host or 'every address'} without an API key: anybody who reaches this machine"
-            f" could talk to the service; set a key, or listen on 127.0.0.1"
+            f" could talk to the service; set a key (PARLEY_API_KEY, or parley keys create), or listen on 127.0.0.1"
         )
 
 
@@ -140,32 +152,30 @@ def is_loopback(host: str) -> bool:
 class AccessMiddleware:
     """Answers what `Access` refuses, before a body is read or a socket is upgraded."""
 
-    def __init__(self, app: ASGIApp, access: Access) -> None:
+    def __init__(self, app: ASGIApp, access: Access, refuse: Callable[[ParleyError], ASGIApp]) -> None:
+        """`refuse` makes the answer of an error."""
         self._app = app
         self._access = access
+        self._refuse = refuse
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Passes the request on, or answers 401 or 403 with the error envelope."""
-        if scope["type"] in ("http", "websocket"):
-            try:
-                self._access.check(scope)
-            except AccessDenied as denied:
-                # To a WebSocket too, through ASGI's denial extension, which uvicorn's transports have.
-                await _refusal(denied)(scope, receive, send)
-                return
-        await self._app(scope, receive, send)
+        """Passes the request on, or answers 401, 403, 429 or 503 with the error envelope."""
+        if scope["type"] not in ("http", "websocket"):
+            return await self._app(scope, receive, send)
+        try:
+            scope["parley.visit"] = visit = await self._access.admit(scope)
+        except ParleyError as error:
+            # To a WebSocket too, through ASGI's denial extension, which uvicorn's transports have.
+            return await self._refuse(error)(scope, receive, send)
+        try:
+            return await self._app(scope, receive, send)
+        finally:
+            await visit.settle()
 
 
 def denial_status(denied: AccessDenied) -> int:
-    """401 for a key, 403 for a foreign Host or Origin."""
+    """401 for a key, 403 for a foreign Host or Origin, or a key of the other kind."""
     return 401 if denied.code == AccessDenied.code else 403
-
-
-def _refusal(denied: AccessDenied) -> JSONResponse:
-    metrics.REFUSALS.labels(denied.code).inc()
-    error = {"message": denied.message, "type": "invalid_request_error", "param": None, "code": denied.code}
-    status = denial_status(denied)
-    return JSONResponse({"error": error}, status, {"www-authenticate": "Bearer"} if status == 401 else None)
 
 
 def _needs_no_key(scope: Scope) -> bool:
@@ -173,9 +183,12 @@ def _needs_no_key(scope: Scope) -> bool:
     return scope["type"] == "http" and (path in WITHOUT_KEY or path.startswith(WITHOUT_KEY_BELOW))
 
 
-def _is_operators(scope: Scope) -> bool:
+def _wanted(scope: Scope) -> Wanted:
     path: str = scope["path"]
-    return scope["type"] == "http" and any(path == own or path.startswith(f"{own}/") for own in OPERATORS)
+    call = scope["type"] == "websocket"
+    if not call and any(path == own or path.startswith(f"{own}/") for own in OPERATORS):
+        return Wanted("operator")
+    return Wanted("caller", call=call, audio=call or path.startswith(AUDIO_BELOW))
 
 
 def _is_address(name: str) -> bool:

@@ -7,6 +7,8 @@ ParleyError
 │   ├── UnknownModel      a pack, voice or model name that is not served here
 │   └── NotFound          a file, data set or fine-tuning job that is not there
 ├── AccessDenied          no or wrong key, foreign Origin or Host
+├── LimitReached          a key has used what it may
+├── DatabaseUnavailable   a database that cannot be used
 ├── PackError             a language pack that cannot be used as it lies on disk
 │   └── GateMissed        a pack that its evaluation card says should not be promoted
 ├── JobsUnavailable       fine-tuning jobs cannot be run or looked at here
@@ -78,6 +80,23 @@ class AccessDenied(ParleyError):
     """No or wrong key: 401; a foreign Origin or Host, or a caller's key on an operator's route: 403."""
 
     code = "invalid_api_key"
+
+
+class LimitReached(ParleyError):
+    """A key has as many sessions, requests or minutes of audio as it may: 429."""
+
+    code = "rate_limit_exceeded"
+
+    def __init__(self, message: str, *, retry_after: int, code: str | None = None) -> None:
+        super().__init__(message, code=code)
+        self.retry_after = retry_after
+        """Seconds until it is worth another try."""
+
+
+class DatabaseUnavailable(ParleyError):
+    """The database of keys or conversations cannot be read or written: 503."""
+
+    code = "database_unavailable"
 
 
 class PackError(ParleyError):

@@ -28,9 +28,11 @@ from app.access import Access, AccessMiddleware, denial_status
 from app.errors import (
     AccessDenied,
     BadRequest,
+    DatabaseUnavailable,
     GateMissed,
     InsufficientMemory,
     JobsUnavailable,
+    LimitReached,
     NotFound,
     PackInUse,
     ParleyError,
@@ -68,9 +70,10 @@ class ErrorEnvelope(BaseModel):
 DESCRIPTIONS: Final = {
     400: "The request cannot be accepted",
     401: "No or wrong API key",
-    403: "Foreign Host or Origin, or a caller's key on an operator's route",
+    403: "Foreign Host or Origin, or a key of another scope",
     404: "No such route, model, file or job",
     413: "The body is too large",
+    429: "The key has used what it may; see Retry-After",
     503: "The worker is full or down; see Retry-After",
 }
 ERRORS: Final[dict[int | str, dict[str, Any]]] = {
@@ -117,7 +120,7 @@ def install(app: FastAPI, access: Access) -> None:
     app.router.default = _no_route
     # The last one added is the outermost.
     app.add_middleware(BodyLimit)
-    app.add_middleware(AccessMiddleware, access=access)
+    app.add_middleware(AccessMiddleware, access=access, refuse=error_response)
     if access.origins:
         app.add_middleware(
             CORSMiddleware, allow_origins=access.origins, allow_methods=["*"], allow_headers=["*"], max_age=600
@@ -137,7 +140,9 @@ def status_of(error: ParleyError) -> int:
         return 507
     if isinstance(error, PackInUse | GateMissed):
         return 409
-    if isinstance(error, WorkerBusy | WorkerUnavailable | ServiceFull | JobsUnavailable):
+    if isinstance(error, LimitReached):
+        return 429
+    if isinstance(error, WorkerBusy | WorkerUnavailable | ServiceFull | JobsUnavailable | DatabaseUnavailable):
         return 503
     return 502 if isinstance(error, WireError) else 500
 
@@ -158,6 +163,8 @@ def error_response(error: ParleyError) -> JSONResponse:
     metrics.REFUSALS.labels(error.code).inc()
     status = status_of(error)
     headers = {"retry-after": RETRY_AFTER} if status == 503 else {}
+    if isinstance(error, LimitReached):
+        headers["retry-after"] = str(error.retry_after)
     if status == 401:
         headers["www-authenticate"] = "Bearer"
     return JSONResponse(envelope_of(error), status, headers)

@@ -57,24 +57,24 @@ def test_unusable_key_is_refused_at_start(key: str) -> None:
 @pytest.mark.parametrize(
     "host", ["localhost", "localhost:8000", "127.0.0.1:80", "[::1]:8000", "10.1.2.3:8000", "Talk.Example:443"]
 )
-def test_known_hosts_pass(host: str) -> None:
-    Access(hosts=("talk.example",)).check(request(host=host))
+async def test_known_hosts_pass(host: str) -> None:
+    await Access(hosts=("talk.example",)).admit(request(host=host))
 
 
 @pytest.mark.parametrize(
     "host", ["rebound.example", "localhost.example:8000", "", None, "localhost:x", "[::1", "127.0.0.1.example", "127.1"]
 )
-def test_foreign_hosts_are_denied(host: str | None) -> None:
+async def test_foreign_hosts_are_denied(host: str | None) -> None:
     with pytest.raises(AccessDenied) as denied:
-        Access(hosts=("talk.example",)).check(request(host=host))
+        await Access(hosts=("talk.example",)).admit(request(host=host))
     assert denied.value.code == "forbidden_host"
 
 
-def test_two_host_headers_are_denied() -> None:
+async def test_two_host_headers_are_denied() -> None:
     scope = request()
     scope["headers"].append((b"host", b"localhost"))
     with pytest.raises(AccessDenied):
-        Access().check(scope)
+        await Access().admit(scope)
 
 
 @pytest.mark.parametrize(
@@ -89,9 +89,9 @@ def test_two_host_headers_are_denied() -> None:
     ],
 )
 @pytest.mark.parametrize("kind", ["http", "websocket"])
-def test_own_and_allowed_origins_pass(origin: str | None, host: str, kind: str) -> None:
+async def test_own_and_allowed_origins_pass(origin: str | None, host: str, kind: str) -> None:
     access = Access(hosts=("talk.example",), origins=("https://pages.example",))
-    access.check(request(kind=kind, host=host, origin=origin))
+    await access.admit(request(kind=kind, host=host, origin=origin))
 
 
 @pytest.mark.parametrize(
@@ -102,43 +102,43 @@ def test_own_and_allowed_origins_pass(origin: str | None, host: str, kind: str) 
     ],
 )  # fmt: skip
 @pytest.mark.parametrize("kind", ["http", "websocket"])
-def test_foreign_origins_are_denied(origin: str, kind: str) -> None:
+async def test_foreign_origins_are_denied(origin: str, kind: str) -> None:
     with pytest.raises(AccessDenied) as denied:
-        Access(origins=("https://pages.example",)).check(request(kind=kind, origin=origin))
+        await Access(origins=("https://pages.example",)).admit(request(kind=kind, origin=origin))
     assert denied.value.code == "forbidden_origin"
 
 
 @pytest.mark.parametrize("key", ["sk-one", "sk-two"])
-def test_keys_open_by_header_and_subprotocol(key: str) -> None:
+async def test_keys_open_by_header_and_subprotocol(key: str) -> None:
     access = Access(api_keys=KEYS)
-    access.check(request(key=key))
+    await access.admit(request(key=key))
     offered = ["realtime", f"openai-insecure-api-key.{key}", "openai-agents-sdk.0.20"]
-    access.check(request("/v1/realtime", kind="websocket", subprotocols=offered))
+    await access.admit(request("/v1/realtime", kind="websocket", subprotocols=offered))
     assert accepted_subprotocol(offered) == "realtime"
     assert accepted_subprotocol(offered[1:]) is None
 
 
 @pytest.mark.parametrize("key", [None, "", "sk-on", "sk-one ", "sk-onee", "SK-ONE", "schlüssel", "sk-one,sk-two"])
-def test_no_or_wrong_key_is_denied(key: str | None) -> None:
+async def test_no_or_wrong_key_is_denied(key: str | None) -> None:
     scope = request(key=key, query="api_key=sk-one&key=sk-one")
     if key == "sk-one ":
-        Access(api_keys=KEYS).check(scope)  # optional white space around a header's value
+        await Access(api_keys=KEYS).admit(scope)  # optional white space around a header's value
         return
     with pytest.raises(AccessDenied) as denied:
-        Access(api_keys=KEYS).check(scope)
+        await Access(api_keys=KEYS).admit(scope)
     assert denied.value.code == "invalid_api_key"
     assert "sk-one" not in denied.value.message
 
 
-def test_page_and_health_need_no_key_but_a_known_host() -> None:
+async def test_page_and_health_need_no_key_but_a_known_host() -> None:
     access = Access(api_keys=KEYS)
     for path in ("/", "/health", "/web/client.js"):
-        access.check(request(path))
+        await access.admit(request(path))
         with pytest.raises(AccessDenied):
-            access.check(request(path, host="rebound.example"))
+            await access.admit(request(path, host="rebound.example"))
     for path in ("/healthy", "/web", "/v1/realtime", "/openapi.json", "//"):
         with pytest.raises(AccessDenied):
-            access.check(request(path))
+            await access.admit(request(path))
 
 
 def test_keys_are_not_shown() -> None:

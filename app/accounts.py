@@ -1,0 +1,98 @@
+"""Keys and counts for the requests of one process: the database's work, off the event loop. Knows no route.
+
+Every request looks its key up in the database, so that a new key works and a revoked one ends at once in all processes.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import TypeVar
+
+from sqlalchemy.orm import Session
+
+from app import keys, limits
+from app.callers import Caller, Grant, Wanted, permit
+from app.database import Database
+from app.errors import DatabaseUnavailable
+from app.visits import Visit
+
+THREADS = 4  # a database that hangs holds these up and nothing else
+ANSWER_SECONDS = 10.0  # for a database to answer; then the request is refused
+SETTLE_SECONDS = 5.0
+T = TypeVar("T")
+
+
+class Accounts:
+    """One database; methods raise DatabaseUnavailable."""
+
+    def __init__(self, database: Database, *, settle_seconds: float = SETTLE_SECONDS) -> None:
+        """`settle_seconds`: how often a call's audio is counted and its key looked at."""
+        self.settle_seconds = settle_seconds
+        self._database = database
+        self._threads = ThreadPoolExecutor(THREADS, "accounts")
+
+    async def visit(self, key: str | None, wanted: Wanted, *, closed: bool, operators: bool) -> Visit:
+        """A request without a key of the settings. Raises AccessDenied, LimitReached.
+
+        `closed`: the settings ask for a key. `operators`: they have keys of operators.
+        """
+        if not self._database.begun:
+            return Visit(permit(None, wanted, key=key, closed=closed, operators=operators))
+
+        def admit(session: Session) -> Caller:
+            made = keys.scopes_made(session)
+            found = keys.find(session, key) if key is not None else None
+            asked = closed or wanted.scope in made or bool(made and wanted.scope == "operator")
+            caller = permit(found, wanted, key=key, closed=asked, operators=operators or "operator" in made)
+            if caller.counted:
+                row = keys.touch(session, caller.key)
+                limits.count_request(session, row)
+                if wanted.audio:
+                    limits.check_audio(session, row)
+            return caller
+
+        return Visit(await self._run(admit), self)
+
+    async def enter(self, key: str, call: str) -> None:
+        """One call more of a key. Raises LimitReached, AccessDenied."""
+        await self._run(lambda session: limits.enter(session, keys.touch(session, key), call))
+
+    async def stay(self, key: str, call: str) -> None:
+        """The call is still there. Raises LimitReached where the key has no audio left, AccessDenied once revoked."""
+
+        def look(session: Session) -> None:
+            row = keys.touch(session, key)
+            limits.stay(session, key, call)
+            limits.check_audio(session, row)
+
+        await self._run(look)
+
+    async def leave(self, call: str) -> None:
+        """The call is over."""
+        await self._run(lambda session: limits.leave(session, call))
+
+    async def add_audio(self, key: str, seconds: float) -> None:
+        """So much more was heard or spoken."""
+        await self._run(lambda session: limits.add_audio(session, key, seconds))
+
+    async def make_secret(self, caller: Caller, grant: Grant, expires_at: int) -> str:
+        """A client secret of this caller's."""
+        return await self._run(lambda session: keys.make_secret(session, caller.key, grant, expires_at))
+
+    def close(self) -> None:
+        """Ends threads and connections."""
+        self._threads.shutdown(wait=False, cancel_futures=True)
+        self._database.close()
+
+    async def _run(self, work: Callable[[Session], T]) -> T:
+        def transact() -> T:
+            with self._database.session() as session:
+                return work(session)
+
+        try:
+            async with asyncio.timeout(ANSWER_SECONDS):
+                return await asyncio.get_running_loop().run_in_executor(self._threads, transact)
+        except TimeoutError:
+            raise DatabaseUnavailable(f"the database of API keys gave no answer in {ANSWER_SECONDS:.0f} s") from None
