@@ -12,6 +12,7 @@ from functools import partial
 from typing import Protocol
 
 from app.conversation import Item, messages_of
+from app.errors import BadRequest
 from app.events import ResponseOptions
 from app.packs import Pack
 from app.reply import close
@@ -53,6 +54,8 @@ def request_of(
     own = [name for name in settings.tools if name not in theirs]
     limit = options.max_output_tokens or config.max_output_tokens
     choice = options.tool_choice or config.tool_choice
+    if declared and choice not in ("auto", "none"):
+        own = []  # a forced call is the client's; one of ours would be invisible
     request = ChatRequest(
         messages_of(list(items), instructions, said if settings.spoken_input else str),
         tools=[*schemas(own), *declared],
@@ -62,6 +65,19 @@ def request_of(
         max_tokens=settings.max_tokens if limit == "inf" else limit,
     )
     return request, own
+
+
+def check_choice(config: SessionConfig, options: ResponseOptions) -> None:
+    """Raises BadRequest where a reply is to call a function that nobody declared."""
+    names = [tool["name"] for tool in (config.tools if options.tools is None else options.tools)]
+    choice = options.tool_choice
+    if choice == "required" and not names:
+        raise BadRequest("tool_choice is required, but no tools are declared", param="response.tool_choice")
+    if isinstance(choice, dict) and choice.get("name") not in names:
+        raise BadRequest(
+            f"tool_choice names {choice.get('name')!r}, declared are: {', '.join(names) or 'none'}",
+            param="response.tool_choice",
+        )
 
 
 async def write(

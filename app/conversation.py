@@ -5,6 +5,7 @@ Knows nothing of audio, time or who is speaking. Items have the shape of protoco
 
 from __future__ import annotations
 
+import base64
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, TypeAlias
@@ -37,6 +38,8 @@ class Item:
     hidden: list[Message] = field(default_factory=list)
     """Calls of the service's own tools and their results, which came before this answer: for the model's eyes only,
     since a client that did not declare a tool treats its call as an error."""
+    audio: bytes = b""
+    """Of a client's item that came with audio: its bytes as they were sent, until they are transcribed."""
     audio_ms: int = 0
     """Assistant audio handed to the caller, in whole milliseconds."""
     marks: list[tuple[int, float]] = field(default_factory=list)
@@ -121,8 +124,8 @@ class Conversation:
         """Takes an item out. Raises BadRequest."""
         self._items.remove(self.get(item_id, "delete"))
 
-    def truncate(self, item_id: str, content_index: int, audio_end_ms: int) -> Item:
-        """Cuts an assistant's audio item to the words heard by `audio_end_ms`. Raises BadRequest.
+    def check_truncation(self, item_id: str, content_index: int, audio_end_ms: int) -> Item:
+        """The item, if it can be cut so: an assistant's, with audio up to there. Raises BadRequest.
 
         A client's clock and ours differ a little, so up to 100 ms beyond the audio is taken for its end: pipecat ends
         its session on the error.
@@ -141,6 +144,12 @@ class Conversation:
             raise BadRequest(
                 f"Audio content of {item.audio_ms}ms is already shorter than {audio_end_ms}ms", param="audio_end_ms"
             )
+        return item
+
+    def truncate(self, item_id: str, content_index: int, audio_end_ms: int) -> Item:
+        """Cuts an assistant's audio item to the words heard by `audio_end_ms`. Raises BadRequest."""
+        item = self.check_truncation(item_id, content_index, audio_end_ms)
+        part = item.content[content_index]
         part["transcript"] = words_heard(part["transcript"], item.marks, audio_end_ms)
         item.audio_ms = min(item.audio_ms, audio_end_ms)
         item.marks = [mark for mark in item.marks if mark[1] <= audio_end_ms]
@@ -206,7 +215,9 @@ def parse_item(fields: Json) -> Item:
     parts = fields.get("content")
     if not isinstance(parts, list):
         raise BadRequest("item.content must be a list of parts", param="item.content")
-    return Item(item_id, kind, role=role, content=[_part(part, role, n) for n, part in enumerate(parts)])
+    content = [_part(part, role, n) for n, part in enumerate(parts)]
+    audio = b"".join(_audio(part, n) for n, part in enumerate(parts)) if role == "user" else b""
+    return Item(item_id, kind, role=role, content=content, audio=audio)
 
 
 def _part(part: Any, role: str, number: int) -> Json:
@@ -216,6 +227,8 @@ def _part(part: Any, role: str, number: int) -> Json:
         return {"type": "output_text" if role == "assistant" else "input_text", "text": _string(part, "text", where)}
     if kind in _AUDIO_PARTS:
         transcript = part.get("transcript")
+        if transcript is not None and not isinstance(transcript, str):
+            raise BadRequest(f"{where}.transcript must be a string, got {transcript!r}", param=f"{where}.transcript")
         if role == "assistant":
             return {"type": "output_audio", "transcript": transcript or ""}
         return {"type": "input_audio", "transcript": transcript}
@@ -226,6 +239,18 @@ def _part(part: Any, role: str, number: int) -> Json:
     raise BadRequest(
         f"{where}.type must be input_text, input_audio or output_text, got {kind!r}", param=f"{where}.type"
     )
+
+
+def _audio(part: Json, number: int) -> bytes:
+    """Audio whose words the client does not tell."""
+    encoded = part.get("audio")
+    if part["type"] not in _AUDIO_PARTS or part.get("transcript") or encoded is None:
+        return b""
+    where = f"item.content.{number}.audio"
+    try:
+        return base64.b64decode(encoded, validate=True)
+    except (TypeError, ValueError) as error:
+        raise BadRequest(f"{where} is not base64: {error}", param=where) from error
 
 
 def _string(fields: Json, key: str, where: str = "item") -> str:

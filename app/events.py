@@ -11,9 +11,8 @@ import binascii
 from typing import Annotated, Any, Literal, TypeAlias
 
 import orjson
-from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
-from app.audio import BYTES_PER_SAMPLE
 from app.errors import BadRequest
 from app.faults import in_words, path_of
 
@@ -89,6 +88,19 @@ class ItemTruncate(ClientEvent):
     audio_end_ms: int = Field(ge=0)
 
 
+def _check_tool(tool: dict[str, Any]) -> dict[str, Any]:
+    if tool.get("type") != "function" or not isinstance(tool.get("name"), str) or not tool["name"]:
+        raise ValueError("every tool needs type function and a name")
+    if not isinstance(tool.get("parameters") or {}, dict):
+        raise ValueError(f"the parameters of {tool['name']!r} must be a JSON schema, an object")
+    return tool
+
+
+FunctionTool: TypeAlias = Annotated[dict[str, Any], AfterValidator(_check_tool)]
+MetadataKey: TypeAlias = Annotated[str, Field(max_length=64)]
+MetadataValue: TypeAlias = Annotated[str, Field(max_length=512)]
+
+
 class ResponseOptions(BaseModel):
     """What one response may do differently from the session; keys of later protocol versions are ignored."""
 
@@ -96,10 +108,10 @@ class ResponseOptions(BaseModel):
 
     output_modalities: list[Literal["text", "audio"]] | None = None
     instructions: str | None = None
-    tools: list[dict[str, Any]] | None = None
-    tool_choice: str | dict[str, Any] | None = None
+    tools: list[FunctionTool] | None = None
+    tool_choice: Literal["auto", "none", "required"] | dict[str, Any] | None = None
     max_output_tokens: Annotated[int, Field(ge=1, le=4096)] | Literal["inf"] | None = None
-    metadata: dict[str, str] | None = None
+    metadata: Annotated[dict[MetadataKey, MetadataValue], Field(max_length=16)] | None = None
     conversation: Literal["auto", "none"] = "auto"
     input: list[dict[str, Any]] | None = None
     audio: dict[str, Any] | None = None
@@ -162,7 +174,11 @@ def explain(error: ValidationError, *, prefix: str = "", skip: int = 0) -> BadRe
     fault = error.errors(include_url=False)[0]
     path = path_of(((prefix,) if prefix else ()) + fault["loc"][skip:])
     if fault["type"] in ("union_tag_invalid", "union_tag_not_found"):
-        return BadRequest(f"unknown event type {fault['input'].get('type')!r}", param="type")
+        if not fault["loc"]:
+            return BadRequest(f"unknown event type {fault['input'].get('type')!r}", param="type")
+        path, known = f"{path}.type", fault.get("ctx", {}).get("expected_tags", "a type")
+        got = fault["input"].get("type") if isinstance(fault["input"], dict) else fault["input"]
+        return BadRequest(f"{path}: got {got!r}, expected one of {known}", param=path)
     if fault["type"] == "missing":
         return BadRequest(f"{path} is missing", code="missing_required_parameter", param=path)
     if fault["type"] == "extra_forbidden":
@@ -181,8 +197,6 @@ def _decode_audio(value: Any) -> bytes:
         raise BadRequest(f"audio is not base64: {error}", param="audio") from error
     if len(audio) > MAX_APPEND_BYTES:
         raise BadRequest(f"got {len(audio)} bytes of audio, at most {MAX_APPEND_BYTES} fit one event", param="audio")
-    if len(audio) % BYTES_PER_SAMPLE:
-        raise BadRequest(f"got {len(audio)} bytes of 16-bit audio, expected an even number", param="audio")
     return audio
 
 

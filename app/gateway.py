@@ -139,7 +139,7 @@ def create_app(
         return Response(body, media_type=content_type)
 
     @app.websocket("/v1/realtime")
-    async def realtime(socket: WebSocket, model: str = "", parley_timings: bool = False) -> None:
+    async def realtime(socket: WebSocket, model: str = "", intent: str = "", parley_timings: bool = False) -> None:
         with contextlib.ExitStack() as held:
             try:
                 pack = catalogue.find(model)
@@ -155,6 +155,7 @@ def create_app(
                 vad=listening,
                 model=model or pack.name,
                 toolbox=Toolbox(pack.language_model.tools, now=lambda: datetime.now().astimezone()),
+                answers=intent != "transcription",
                 timings=parley_timings,
                 audio_ahead_seconds=options.audio_ahead_seconds,
             )

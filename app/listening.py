@@ -13,13 +13,14 @@ from collections.abc import Awaitable, Callable
 
 from app import server_events as out
 from app import session_config
-from app.audio import Pcm16
+from app.audio import BYTES_PER_SAMPLE, HEARING_RATE, REALTIME_RATE, Resampler, seconds_of
 from app.conversation import Conversation, Item
 from app.errors import BadRequest, ParleyError
+from app.g711 import line_of
 from app.hearing import Hearing
 from app.packs import Pack
 from app.server_events import new_id
-from app.session_config import SessionConfig
+from app.session_config import ServerVad, SessionConfig
 from app.speaking import Spawn, Speaking
 from app.timings import TurnClock
 from app.turn import Ear, SpeechStarted, SpeechStopped, Turn, TurnEvent
@@ -59,6 +60,8 @@ class Listening:
         self._spawn = spawn
         self._log = log
         self._hearing = Hearing(self._detection, vad)
+        self._line = line_of(config.audio.input.format.type)
+        self._idle_since: float | None = None
         self._utterance: Utterance | None = None  # the one being heard
         self._buffer_full = False  # an uncommitted buffer has reached its limit, and the client was told
 
@@ -67,18 +70,26 @@ class Listening:
         """Nobody speaks."""
         return self._utterance is None and self._turn.ear is Ear.QUIET
 
-    async def detect_anew(self) -> None:
-        """The session's turn detection has changed: what was heard under the old one is forgotten."""
-        await self.clear()
-        self._hearing.detect(self._detection)
+    async def reconfigure(self, config: SessionConfig) -> None:
+        """The session has changed; what was heard under another turn detection is forgotten."""
+        old, self.config = self.config.audio.input, config
+        if config.audio.input.format != old.format:
+            self._line = line_of(config.audio.input.format.type)
+        if config.audio.input.turn_detection != old.turn_detection:
+            await self.clear()
+            self._hearing.detect(self._detection)
 
     async def close(self) -> None:
         """The caller has left."""
         if self._utterance is not None:
             await self._utterance.abort()
 
-    async def hear(self, pcm: Pcm16) -> None:
-        """Audio of the caller, in pieces of any length. Raises BadRequest where too much waits for a commit."""
+    async def hear(self, audio: bytes) -> None:
+        """Audio of the caller in the session's format, in pieces of any length.
+
+        Raises BadRequest for half a sample, and where too much waits for a commit.
+        """
+        pcm = self._line.feed(audio)
         if self._detection is None and self._utterance and self._utterance.seconds > MAX_UTTERANCE_SECONDS:
             if self._buffer_full:
                 return  # one error is enough: a client may stream on all day
@@ -97,6 +108,8 @@ class Listening:
             elif self._turn.ear is Ear.SPEAKING and self._utterance and self._utterance.seconds > MAX_UTTERANCE_SECONDS:
                 self._hearing.end_utterance()
                 await self._speech_stopped(self._hearing.heard_seconds, 0.0)
+            elif (since := self._idle_since_long()) is not None:
+                await self._speech_missing(since)
 
     async def _speech_started(self, start_seconds: float) -> None:
         self._turn.apply(TurnEvent.SPEECH_STARTED)
@@ -118,11 +131,64 @@ class Listening:
         await self._put(out.SpeechStopped(self._utterance.item_id, round(end_seconds * 1000)))
         await self._commit(self._utterance, answer_it=self._detection is not None and self._detection.create_response)
 
-    def _open_utterance(self) -> Utterance:
+    async def hear_item(self, item: Item) -> None:
+        """A client's item that came with audio instead of words: transcribed as if it had been committed."""
+        audio, item.audio = item.audio, b""
+        line = line_of(self.config.audio.input.format.type)
+        pcm = line.feed(audio[: len(audio) - len(audio) % BYTES_PER_SAMPLE])
+        seconds = seconds_of(pcm, REALTIME_RATE)
+        if seconds > MAX_UTTERANCE_SECONDS:
+            message = f"got {seconds:.0f} s of audio, at most {MAX_UTTERANCE_SECONDS:.0f} s of one item are heard"
+            failure = {"type": "invalid_request_error", "code": BadRequest.code, "message": message}
+            await self._put(out.TranscriptionFailed(item.id, 0, failure))
+            return
+        utterance = self._open_utterance(item.id)
+        resampler = Resampler(REALTIME_RATE, HEARING_RATE)
+        for start in range(0, len(pcm), REALTIME_RATE):
+            utterance.feed(resampler.feed(pcm[start : start + REALTIME_RATE]))
+        utterance.feed(resampler.feed(b"", last=True))
+        self._transcribe_soon(utterance, item, answer_it=False)
+
+    def _idle_since_long(self) -> float | None:
+        """Since when, in all audio heard, nobody has said anything, once that is `idle_timeout_ms`."""
+        limit = self._detection.idle_timeout_ms if isinstance(self._detection, ServerVad) else None
+        if limit is None:
+            return None
+        if self._turn.ear is Ear.SPEAKING or not self._speaking.has_spoken or not self._speaking.is_quiet:
+            self._idle_since = None
+            return None
+        if self._idle_since is None:
+            self._idle_since = self._hearing.heard_seconds
+        if self._hearing.heard_seconds - self._idle_since < limit / 1000:
+            return None
+        since, self._idle_since = self._idle_since, None
+        return since
+
+    async def _speech_missing(self, since_seconds: float) -> None:
+        """The caller has said nothing for long: an empty item stands for that, and a reply follows."""
+        item = Item(new_id("item"), "message", role="user", content=[{"type": "input_audio", "transcript": ""}])
+        until_seconds = self._hearing.heard_seconds
+        span = round(since_seconds * 1000), round(until_seconds * 1000)
+        previous = self._conversation.append(item)
+        await self._put(
+            out.TimeoutTriggered(item.id, *span),
+            out.AudioCommitted(item.id, previous),
+            out.ItemAdded(previous, item.dump()),
+            out.ItemDone(previous, item.dump()),
+        )
+        if self.config.audio.input.transcription is not None:
+            usage = {"type": "duration", "seconds": round(until_seconds - since_seconds, 3)}
+            await self._put(out.TranscriptionCompleted(item.id, 0, "", usage))
+        self._speaking.owes_answer = self.config.answers
+        await self._speaking.answer_if_owed()
+
+    def _open_utterance(self, item_id: str = "") -> Utterance:
         self._buffer_full = False
         asked = self.config.audio.input.transcription
         language, prompt = (asked.language or "", asked.prompt or "") if asked is not None else ("", "")
-        return Utterance(new_id("item"), self._recognizer, language=language, prompt=prompt, model=self._pack.reference)
+        return Utterance(
+            item_id or new_id("item"), self._recognizer, language=language, prompt=prompt, model=self._pack.reference
+        )
 
     # An utterance is over: it becomes an item, and its words follow.
 
@@ -147,14 +213,17 @@ class Listening:
         self._utterance = None
         item = Item(utterance.item_id, "message", role="user", content=[{"type": "input_audio", "transcript": None}])
         previous = self._conversation.append(item)
-        task = self._spawn(self._transcribe(utterance, item, answer_it))
-        self._speaking.transcribing.add(task)
-        task.add_done_callback(self._speaking.transcribing.discard)
+        self._transcribe_soon(utterance, item, answer_it=answer_it and self.config.answers)
         await self._put(
             out.AudioCommitted(item.id, previous),
             out.ItemAdded(previous, item.dump()),
             out.ItemDone(previous, item.dump()),
         )
+
+    def _transcribe_soon(self, utterance: Utterance, item: Item, *, answer_it: bool) -> None:
+        task = self._spawn(self._transcribe(utterance, item, answer_it))
+        self._speaking.transcribing.add(task)
+        task.add_done_callback(self._speaking.transcribing.discard)
 
     async def clear(self) -> None:
         """Forgets what has not been committed."""

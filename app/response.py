@@ -12,8 +12,9 @@ from typing import Any, TypeAlias
 
 from app import server_events as out
 from app.answer import Answer
-from app.audio import BYTES_PER_SAMPLE, REALTIME_RATE
+from app.audio import BYTES_PER_SAMPLE, REALTIME_RATE, Pcm16
 from app.conversation import Conversation, Item
+from app.g711 import TELEPHONE_RATE, ToTelephone
 from app.reply import Speech
 from app.server_events import ServerEvent, new_id
 from app.workers.base import ToolCall, Usage
@@ -38,11 +39,15 @@ class Booking:
 class Response:
     """One reply: at most one spoken or written message, then the client's function calls."""
 
-    def __init__(self, *, config: Json, conversation: Conversation | None, speaks: bool) -> None:
+    def __init__(
+        self, *, config: Json, conversation: Conversation | None, speaks: bool, telephone: ToTelephone | None = None
+    ) -> None:
+        """`telephone` makes G.711 of its audio."""
         self.id = new_id("resp")
         self._conversation = conversation
         """None for a reply out of band, which leaves no items behind."""
         self.speaks = speaks
+        self._telephone = telephone
         self._config = config
         self._status = "in_progress"
         self._details: Json | None = None
@@ -110,9 +115,7 @@ class Response:
             delta = out.AudioTranscriptDelta(*self._part_path(), speech.text)
             bookings.append(Booking(delta, self, text=speech.text, marks=speech.marks))
         for start in range(0, len(speech.pcm), MAX_DELTA_BYTES):
-            pcm = speech.pcm[start : start + MAX_DELTA_BYTES]
-            event = out.AudioDelta(*self._part_path(), base64.b64encode(pcm).decode())
-            bookings.append(Booking(event, self, samples=len(pcm) // BYTES_PER_SAMPLE))
+            bookings += self._audio(speech.pcm[start : start + MAX_DELTA_BYTES])
         return bookings
 
     def write(self, text: str) -> list[Booking]:
@@ -153,10 +156,20 @@ class Response:
         """Closes what is open, then the reply. `dropped`: what had not been handed over yet never will be."""
         bookings: list[Booking] = []
         if self.message is not None:
+            if self._telephone is not None and not dropped:
+                bookings += self._audio(b"", last=True)
             bookings += self._close_message(status, self._handed_text if dropped else self._said_text)
         self._status = status
         self._details = details
         return [*bookings, Booking(out.ResponseDone(self.dump()))]
+
+    def _audio(self, pcm: Pcm16, *, last: bool = False) -> list[Booking]:
+        data, samples = pcm, len(pcm) // BYTES_PER_SAMPLE
+        if self._telephone is not None:
+            data = self._telephone.feed(pcm, last=last)
+            samples = len(data) * REALTIME_RATE // TELEPHONE_RATE
+        event = out.AudioDelta(*self._part_path(), base64.b64encode(data).decode())
+        return [Booking(event, self, samples=samples)] if data else []
 
     def _open_message(self) -> list[Booking]:
         if self.message is not None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import base64
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Sequence
 from typing import Annotated, Any, Final
 
 import numpy as np
@@ -13,6 +13,7 @@ from fastapi.responses import JSONResponse, PlainTextResponse
 from pydantic import BaseModel, Field, field_validator
 from starlette.exceptions import HTTPException
 
+from app import transcript_files
 from app.audio import HEARING_RATE, REALTIME_RATE, Waveform, to_pcm16
 from app.errors import BadRequest, ParleyError, UnknownModel
 from app.media import CONTENT_TYPES, decode, open_encoder
@@ -25,11 +26,14 @@ from app.workers.base import Recognition, Recognizer, Synthesizer, Transcript
 MAX_INPUT: Final = 4096  # characters of a speech request, as OpenAI's
 UTTERANCE_SECONDS: Final = 28.0  # longest piece given to a recognizer: Whisper's window is 30 s
 QUIET_SECONDS: Final = 0.2  # a cut is made in the middle of the quietest stretch of this length
+FORMATS: Final = ("json", "text", "srt", "verbose_json", "vtt")
+TIMED: Final = ("srt", "verbose_json", "vtt")
+ENGLISH: Final = "en"
 PIECE: Final = HEARING_RATE  # samples fed at once
 
 
 def transcription_routes(recognizer: Recognizer, models: Models) -> APIRouter:
-    """POST /v1/audio/transcriptions, heard by `recognizer`."""
+    """POST /v1/audio/transcriptions and translations, heard by `recognizer`."""
     router = api_router()
 
     @router.post("/audio/transcriptions", responses=TRANSCRIPTION_ANSWERS)
@@ -41,36 +45,105 @@ def transcription_routes(recognizer: Recognizer, models: Models) -> APIRouter:
         prompt: Annotated[str, Form()] = "",
         response_format: Annotated[str, Form()] = "json",
         stream: Annotated[bool, Form()] = False,
+        granularities: Annotated[list[str], Form(alias="timestamp_granularities[]")] = [],  # noqa: B006
+        bare_granularities: Annotated[list[str], Form(alias="timestamp_granularities")] = [],  # noqa: B006
     ) -> Response:
         asked = models.served(model)
-        if response_format not in ("json", "text"):
-            raise BadRequest(
-                f"response_format {response_format!r} is not supported; expected json or text", param="response_format"
-            )
-        data = await file.read(MAX_UPLOAD + 1)
-        if len(data) > MAX_UPLOAD:
-            raise HTTPException(413, f"The file has more than {MAX_UPLOAD} bytes, the most that is accepted")
-        waveform = await asyncio.to_thread(decode, data)
-        heard = hear(recognizer, waveform, language, prompt, asked.model)
+        granularities = [*granularities, *bare_granularities]
+        _check_form(response_format, granularities, stream=stream)
+        waveform = await _waveform(file)
+        timed = response_format in TIMED
+        heard = hear(recognizer, waveform, language, prompt, asked.model, word_times=timed)
         if stream:
             first = await while_connected(request, first_of(heard))
             return Stream(_transcript_events(first, heard), heard, EVENT_STREAM)
         transcripts = await while_connected(request, all_of(heard))
-        text = " ".join(part.text for part in transcripts if part.text)
-        if response_format == "text":
-            return PlainTextResponse(text + "\n")
-        seconds = len(waveform) / HEARING_RATE
-        return JSONResponse({"text": text, "usage": {"type": "duration", "seconds": seconds}})
+        return _answer(transcripts, len(waveform) / HEARING_RATE, response_format, language, granularities)
+
+    @router.post("/audio/translations", responses=TRANSCRIPTION_ANSWERS)
+    async def translate(
+        request: Request,
+        file: Annotated[UploadFile, File(description="as of a transcription")],
+        model: Annotated[str, Form()],
+        prompt: Annotated[str, Form()] = "",
+        response_format: Annotated[str, Form()] = "json",
+    ) -> Response:
+        """English of English; no recognizer here translates, and what was said in another language is refused."""
+        asked = models.served(model)
+        _check_form(response_format, (), stream=False)
+        waveform = await _waveform(file)
+        heard = hear(recognizer, waveform, "", prompt, asked.model, word_times=response_format in TIMED)
+        transcripts = await while_connected(request, all_of(heard))
+        for part in transcripts:
+            if part.text and not part.language.lower().startswith(ENGLISH):
+                raise BadRequest(
+                    f"The model hears, and does not translate; it heard the language {part.language or 'unknown'!r}",
+                    code="translation_unsupported",
+                    param="model",
+                )
+        return _answer(transcripts, len(waveform) / HEARING_RATE, response_format, ENGLISH, (), task="translate")
 
     return router
 
 
+def _check_form(response_format: str, granularities: Sequence[str], *, stream: bool) -> None:
+    if response_format not in FORMATS:
+        raise BadRequest(
+            f"response_format {response_format!r} is not supported; expected one of {', '.join(FORMATS)}",
+            param="response_format",
+        )
+    if stream and response_format in TIMED:
+        raise BadRequest(
+            f"a stream has words alone, got response_format {response_format!r}, expected json or text",
+            param="response_format",
+        )
+    for one in granularities:
+        if one not in ("word", "segment"):
+            raise BadRequest(
+                f"timestamp_granularities: got {one!r}, expected word or segment", param="timestamp_granularities"
+            )
+
+
+async def _waveform(file: UploadFile) -> Waveform:
+    data = await file.read(MAX_UPLOAD + 1)
+    if len(data) > MAX_UPLOAD:
+        raise HTTPException(413, f"The file has more than {MAX_UPLOAD} bytes, the most that is accepted")
+    return await asyncio.to_thread(decode, data)
+
+
+def _answer(
+    transcripts: Sequence[Transcript],
+    seconds: float,
+    response_format: str,
+    language: str,
+    granularities: Sequence[str],
+    *,
+    task: str = "transcribe",
+) -> Response:
+    """The transcript of a whole recording in one of FORMATS."""
+    text = " ".join(part.text for part in transcripts if part.text)
+    match response_format:
+        case "text":
+            return PlainTextResponse(text + "\n")
+        case "srt":
+            return PlainTextResponse(transcript_files.srt(transcripts))
+        case "vtt":
+            return PlainTextResponse(transcript_files.vtt(transcripts))
+        case "verbose_json":
+            return JSONResponse(
+                transcript_files.verbose_json(
+                    transcripts, task=task, seconds=seconds, language=language, granularities=granularities
+                )
+            )
+    return JSONResponse({"text": text, "usage": {"type": "duration", "seconds": seconds}})
+
+
 async def hear(
-    recognizer: Recognizer, waveform: Waveform, language: str, prompt: str, model: str
+    recognizer: Recognizer, waveform: Waveform, language: str, prompt: str, model: str, *, word_times: bool = False
 ) -> AsyncIterator[Transcript]:
     """A recording of any length, utterance by utterance; closing it early frees the recognizer's slot."""
     for utterance in utterances(waveform):
-        recognition = await recognizer.start(language=language, prompt=prompt, model=model)
+        recognition = await recognizer.start(language=language, prompt=prompt, word_times=word_times, model=model)
         try:
             transcript = await _recognize(recognition, utterance)
         except BaseException:
@@ -108,7 +181,8 @@ async def _transcript_events(first: Transcript | None, rest: AsyncIterator[Trans
                 delta = part.text if not text else " " + part.text
                 text += delta
                 yield sse({"type": "transcript.text.delta", "delta": delta})
-        yield sse({"type": "transcript.text.done", "text": text})
+        usage = {"type": "tokens", "input_tokens": 0, "output_tokens": 0, "total_tokens": 0}  # a recognizer counts none
+        yield sse({"type": "transcript.text.done", "text": text, "usage": usage})
     except ParleyError as error:
         yield sse(envelope_of(error))
     yield DONE
@@ -147,6 +221,10 @@ def speech_routes(synthesizer: Synthesizer, models: Models) -> APIRouter:
     The answer is 24 kHz mono in every format and begins before the text is wholly spoken.
     """
     router = api_router()
+
+    @router.get("/audio/voices")
+    def voices(model: str = "") -> dict[str, Any]:
+        return {"voices": [{"id": name, "name": name} for name in models.served(model).voices]}
 
     @router.post("/audio/speech", response_class=Response, responses=SPEECH_ANSWERS)
     async def say(request: Request, body: SpeechBody) -> Response:

@@ -152,6 +152,16 @@ class AudioCommitted(ServerEvent):
 
 
 @dataclass(frozen=True, slots=True)
+class TimeoutTriggered(ServerEvent):
+    """The caller said nothing for `idle_timeout_ms` after the last reply; offsets in all audio of the session."""
+
+    type: ClassVar[str] = "input_audio_buffer.timeout_triggered"
+    item_id: str
+    audio_start_ms: int
+    audio_end_ms: int
+
+
+@dataclass(frozen=True, slots=True)
 class AudioCleared(ServerEvent):
     """Uncommitted audio is forgotten."""
 

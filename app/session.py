@@ -47,15 +47,19 @@ class Session:
         vad: SharedVad,
         model: str,
         toolbox: Toolbox,
+        answers: bool = True,
         timings: bool = False,
         audio_ahead_seconds: float = 4.0,
     ) -> None:
-        """`audio_ahead_seconds`: how far audio may be sent before the time at which it is heard."""
+        """`answers`: false for a session that only transcribes.
+
+        `audio_ahead_seconds`: how far audio may be sent before the time at which it is heard.
+        """
         self.id = new_id("sess")
         self._log = SessionLog(_logger, {"session": self.id})
         self._pack = pack
         self._expires_at = int(time.time()) + SESSION_SECONDS
-        self._defaults = session_config.initial_config(pack, model)
+        self._defaults = session_config.initial_config(pack, model, answers=answers)
         self._config = self._defaults
         self._conversation = Conversation()
         self._turn = Turn()
@@ -135,12 +139,15 @@ class Session:
                 item = self._conversation.create(event.item, event.previous_item_id)
                 previous = self._conversation.previous_id(item)
                 await self._put(out.ItemAdded(previous, item.dump()), out.ItemDone(previous, item.dump()))
+                if item.audio:
+                    await self._listening.hear_item(item)
             case got.ItemRetrieve():
                 await self._put(out.ItemRetrieved(self._conversation.get(event.item_id, "retrieve").dump()))
             case got.ItemDelete():
                 self._conversation.delete(event.item_id)
                 await self._put(out.ItemDeleted(event.item_id))
             case got.ItemTruncate():
+                self._conversation.check_truncation(event.item_id, event.content_index, event.audio_end_ms)
                 if self._speaking.response is not None and self._speaking.response.is_saying(event.item_id):
                     await self._speaking.stop(TurnEvent.CANCELLED, "client_cancelled")  # the rest will not be heard
                 item = self._conversation.truncate(event.item_id, event.content_index, event.audio_end_ms)
@@ -150,19 +157,21 @@ class Session:
             case got.ResponseCreate():
                 await self._speaking.start(event.response)
             case got.ResponseCancel():
-                if self._speaking.response is None or event.response_id not in (None, self._speaking.response.id):
-                    raise BadRequest("Cancellation failed: no active response found", code="response_cancel_not_active")
-                await self._speaking.stop(TurnEvent.CANCELLED, "client_cancelled")
+                await self._speaking.cancel(event.response_id)
 
     async def _update(self, patch: Json) -> None:
         config = session_config.merge(self._config, patch, self._defaults)
         if not is_alias(config.model) and config.model not in (self._pack.name, self._pack.reference):
             raise BadRequest(f"the model of a session cannot change, got {config.model!r}", param="session.model")
         voice_of(session_config.voice_name(config.audio.output.voice), self._pack.voice.names)
-        detection_changed = config.audio.input.turn_detection != self._config.audio.input.turn_detection
-        self._config = self._speaking.config = self._listening.config = config
-        if detection_changed:
-            await self._listening.detect_anew()
+        if self._speaking.has_spoken and config.audio.output.voice != self._config.audio.output.voice:
+            raise BadRequest(
+                "the voice of a session cannot change once it has spoken",
+                code="cannot_update_voice",
+                param="session.audio.output.voice",
+            )
+        self._config = self._speaking.config = config
+        await self._listening.reconfigure(config)
         await self._put(out.SessionUpdated(self._dump()))
 
     # 2. Out to the socket.
@@ -191,8 +200,7 @@ class Session:
         return task
 
     def _dump(self) -> Json:
-        head = {"object": "realtime.session", "id": self.id, "expires_at": self._expires_at}
-        return {**head, **session_config.dump(self._config)}
+        return {"id": self.id, "expires_at": self._expires_at, **session_config.shown(self._config)}
 
 
 class SessionLog(logging.LoggerAdapter[logging.Logger]):

@@ -11,7 +11,7 @@ from typing import Annotated, Any, Literal, TypeAlias
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from app.errors import BadRequest
-from app.events import Strict, explain
+from app.events import FunctionTool, Strict, explain
 from app.packs import Pack
 
 Json: TypeAlias = dict[str, Any]
@@ -29,6 +29,15 @@ class PcmFormat(Strict):
     rate: Literal[24000] = 24000
 
 
+class TelephoneFormat(Strict):
+    """G.711, 8 kHz, a byte a sample."""
+
+    type: Literal["audio/pcmu", "audio/pcma"]
+
+
+AudioFormat: TypeAlias = Annotated[PcmFormat | TelephoneFormat, Field(discriminator="type")]
+
+
 class ServerVad(Strict):
     """The service decides when a turn ends, by silence."""
 
@@ -36,7 +45,8 @@ class ServerVad(Strict):
     threshold: float = Field(default=0.5, ge=0.0, le=1.0)
     prefix_padding_ms: int = Field(default=300, ge=0, le=5000)
     silence_duration_ms: int = Field(default=500, ge=0, le=10_000)
-    idle_timeout_ms: int | None = None
+    idle_timeout_ms: int | None = Field(default=None, ge=1000, le=120_000)
+    """Silence after a reply has been heard until the service speaks again by itself."""
     create_response: bool = True
     interrupt_response: bool = True
 
@@ -72,7 +82,7 @@ class NoiseReduction(Strict):
 class AudioInput(Strict):
     """What the caller sends."""
 
-    format: PcmFormat = PcmFormat()
+    format: AudioFormat = PcmFormat()
     transcription: Transcription | None = None
     noise_reduction: NoiseReduction | None = None
     turn_detection: Annotated[TurnDetection, Field(discriminator="type")] | None = ServerVad()
@@ -81,7 +91,7 @@ class AudioInput(Strict):
 class AudioOutput(Strict):
     """What the caller hears."""
 
-    format: PcmFormat = PcmFormat()
+    format: AudioFormat = PcmFormat()
     voice: str | Json = "alloy"
     speed: float = Field(default=1.0, ge=0.25, le=1.5)
 
@@ -93,15 +103,18 @@ class Audio(Strict):
     output: AudioOutput = AudioOutput()
 
 
+ToolChoice: TypeAlias = Literal["auto", "none", "required"] | Json
+
+
 class SessionConfig(Strict):
     """The effective session, less the keys that only the service sets."""
 
-    type: Literal["realtime"] = "realtime"
+    type: Literal["realtime", "transcription"] = "realtime"
     model: str
     output_modalities: list[Literal["text", "audio"]] = Field(default=["audio"])
     instructions: str = ""
-    tools: list[Json] = Field(default=[])
-    tool_choice: str | Json = "auto"
+    tools: list[FunctionTool] = Field(default=[])
+    tool_choice: ToolChoice = "auto"
     max_output_tokens: Annotated[int, Field(ge=1, le=4096)] | Literal["inf"] = "inf"
     tracing: str | Json | None = None
     truncation: str | Json = "auto"
@@ -113,19 +126,19 @@ class SessionConfig(Strict):
     def _check(self) -> SessionConfig:
         if not self.output_modalities:
             raise ValueError("output_modalities must name text or audio")
-        for tool in self.tools:
-            if tool.get("type") != "function" or not isinstance(tool.get("name"), str):
-                raise ValueError("every tool needs type function and a name")
         return self
 
     @property
-    def speaks(self) -> bool:
-        """Whether replies are audio; both modalities together count as audio."""
-        return "audio" in self.output_modalities
+    def answers(self) -> bool:
+        """False for a session that only transcribes."""
+        return self.type == "realtime"
 
 
-def initial_config(pack: Pack, model: str) -> SessionConfig:
-    """The session before its first update, with the pack's end-of-turn settings and prompt."""
+def initial_config(pack: Pack, model: str, *, answers: bool = True) -> SessionConfig:
+    """The session before its first update, with the pack's end-of-turn settings and prompt.
+
+    One that `answers` is false for transcribes from its first utterance on.
+    """
     vad = ServerVad(
         threshold=pack.turn.threshold,
         prefix_padding_ms=pack.turn.prefix_padding_ms,
@@ -133,15 +146,21 @@ def initial_config(pack: Pack, model: str) -> SessionConfig:
     )
     return SessionConfig(
         model=model,
+        type="realtime" if answers else "transcription",
         instructions=pack.language_model.prompt,
-        audio=Audio(input=AudioInput(turn_detection=vad)),
+        audio=Audio(
+            input=AudioInput(turn_detection=vad, transcription=None if answers else Transcription(model=model))
+        ),
     )
 
 
 def merge(current: SessionConfig, patch: Json, defaults: SessionConfig) -> SessionConfig:
     """The session after a partial update. Raises BadRequest with `param`; the current one is never changed."""
-    for read_only in ("id", "object", "expires_at"):
-        patch = {key: value for key, value in patch.items() if key != read_only}
+    patch = {key: value for key, value in patch.items() if key not in ("id", "object", "expires_at")}
+    if (wanted := patch.get("type") or current.type) != current.type:
+        raise BadRequest(f"a session of type {current.type} cannot become {wanted!r}", param="session.type")
+    if not current.answers:
+        _check_transcription(patch)
     turn_detection = _lookup(patch, "audio", "input", "turn_detection")
     if isinstance(turn_detection, dict) and turn_detection.get("type", "server_vad") == "server_vad":
         pack_vad = defaults.audio.input.turn_detection
@@ -154,9 +173,30 @@ def merge(current: SessionConfig, patch: Json, defaults: SessionConfig) -> Sessi
         raise explain(error, prefix="session") from error
 
 
+def merge_output(output: AudioOutput, patch: Json) -> AudioOutput:
+    """What one reply changes of the session's output. Raises BadRequest with `param`."""
+    changed = patch.get("output") or {}
+    if not isinstance(changed, dict):
+        raise BadRequest(f"got {changed!r}, expected an object", param="response.audio.output")
+    default = AudioOutput().model_dump(mode="json")
+    try:
+        return AudioOutput.model_validate(_deep(output.model_dump(mode="json"), changed, default))
+    except ValidationError as error:
+        raise explain(error, prefix="response.audio.output") from error
+
+
 def dump(config: SessionConfig) -> Json:
     """As JSON; `transcription` has only its three keys and those that the client set (pipecat refuses others)."""
     return config.model_dump(mode="json")
+
+
+def shown(config: SessionConfig) -> Json:
+    """What the client is told: of a session that only transcribes, nothing of replies."""
+    whole = dump(config)
+    if config.answers:
+        return {"object": "realtime.session", **whole}
+    heard = {"audio": {"input": whole["audio"]["input"]}, "include": whole["include"]}
+    return {"object": "realtime.transcription_session", "type": whole["type"], **heard}
 
 
 def voice_name(voice: str | Json) -> str:
@@ -165,6 +205,17 @@ def voice_name(voice: str | Json) -> str:
     if not isinstance(name, str):
         raise BadRequest(f"voice must be a name or {{'id': NAME}}, got {voice!r}", param="session.audio.output.voice")
     return name
+
+
+def _check_transcription(patch: Json) -> None:
+    """Raises BadRequest for what only a session with replies has."""
+    audio = patch.get("audio")
+    unknown = [f"session.{key}" for key in patch if key not in ("type", "audio", "include")]
+    unknown += [f"session.audio.{key}" for key in (audio if isinstance(audio, dict) else {}) if key != "input"]
+    if unknown:
+        raise BadRequest(
+            f"unknown parameter {unknown[0]} of a transcription session", code="unknown_parameter", param=unknown[0]
+        )
 
 
 def _lookup(tree: Any, *path: str) -> Any:

@@ -17,9 +17,10 @@ from typing import Any, TypeAlias
 
 from app import events as got
 from app import metrics, reply, session_config, tracing
-from app.answer import Answer, request_of, write
+from app.answer import Answer, check_choice, request_of, write
 from app.conversation import Conversation, Item, parse_item
 from app.errors import BadRequest, ParleyError
+from app.g711 import ToTelephone
 from app.names import voice_of
 from app.outbox import Outbox
 from app.packs import Pack
@@ -34,6 +35,7 @@ from app.workers.base import LanguageModel, Recognizer, Synthesizer
 Json: TypeAlias = dict[str, Any]
 Spawn: TypeAlias = Callable[[Coroutine[Any, Any, None]], asyncio.Task[None]]
 
+MAX_ASIDE = 8  # replies out of band at once: each is as much work as one of the conversation
 TIMER_SECONDS = 0.5  # between looks at the timers: one may be set or cancelled while another is waited for
 
 
@@ -44,6 +46,18 @@ class Workers:
     recognizer: Recognizer
     language: LanguageModel
     synthesizer: Synthesizer
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """What one reply is made of."""
+
+    options: got.ResponseOptions
+    items: list[Item] | None
+    """Of the prompt; None: the conversation."""
+    output: session_config.AudioOutput
+    announcement: str
+    """Said instead of what the model would write."""
 
 
 class Speaking:
@@ -72,7 +86,9 @@ class Speaking:
         self.owes_answer = False
         """A caller's utterance has not been answered yet."""
         self.response: Response | None = None
-        """The reply that is running."""
+        """The reply of the conversation that is running."""
+        self.has_spoken = False
+        """The caller has got audio: from now on the voice stays."""
         self.heard_at = 0.0
         """When the caller will have heard all audio so far, by `time.monotonic()`."""
         self._pack = pack
@@ -89,12 +105,13 @@ class Speaking:
         self._announcements: collections.deque[str] = collections.deque()  # of timers that have ended
         self._timer: asyncio.Task[None] | None = None
         self._replying: asyncio.Task[None] | None = None
+        self._aside: dict[str, tuple[Response, asyncio.Task[None]]] = {}  # replies out of band, by id
 
     @property
     def is_quiet(self) -> bool:
         """No reply runs or is owed, and the last one has been heard."""
         busy = self._turn.mouth is Mouth.REPLYING or self.transcribing or self.owes_answer or self._announcements
-        return not busy and time.monotonic() >= self.heard_at
+        return not busy and not self._aside and time.monotonic() >= self.heard_at
 
     async def answer_if_owed(self) -> None:
         """Answers once the caller is quiet, all words are there and nothing else is being said."""
@@ -106,16 +123,25 @@ class Speaking:
             await self.start(got.ResponseOptions(), announcement=self._announcements.popleft())
 
     async def start(self, options: got.ResponseOptions, *, announcement: str = "") -> None:
-        """Begins a reply. Raises BadRequest while one runs, or for input items that make no sense."""
-        if self._turn.mouth is Mouth.REPLYING:
+        """Begins a reply: one of the conversation at a time, and some out of band beside it.
+
+        Raises BadRequest beyond that, or for options that make no sense.
+        """
+        in_band = options.conversation == "auto"
+        if self._turn.mouth is Mouth.REPLYING if in_band else len(self._aside) >= MAX_ASIDE:
             raise BadRequest(
-                "Conversation already has an active response in progress",
+                "Conversation already has an active response in progress"
+                if in_band
+                else f"{len(self._aside)} responses out of band are active, the limit is {MAX_ASIDE}",
                 code="conversation_already_has_active_response",
             )
+        if not self.config.answers:
+            raise BadRequest("a transcription session has no responses", param="type")
+        check_choice(self.config, options)
         items = None if options.input is None else [self._input_item(fields) for fields in options.input]
-        in_band = options.conversation == "auto"
         speaks = "audio" in (options.output_modalities or self.config.output_modalities)
-        output = self.config.audio.output
+        output = session_config.merge_output(self.config.audio.output, options.audio or {})
+        voice_of(session_config.voice_name(output.voice), self._pack.voice.names)
         config = {
             "conversation_id": self._conversation_id if in_band else None,
             "output_modalities": ["audio"] if speaks else ["text"],
@@ -123,24 +149,46 @@ class Speaking:
             "audio": {"output": {"format": output.format.model_dump(), "voice": output.voice}},
             "metadata": options.metadata,
         }
-        response = Response(config=config, conversation=self._conversation if in_band else None, speaks=speaks)
-        self._turn.apply(TurnEvent.RESPONSE_CREATED)
-        self.owes_answer = False
-        self.response = response
-        clock, self.clock = self.clock, TurnClock()
-        self._replying = self._spawn(self._respond(response, options, items, announcement, clock))
+        law = output.format.type
+        response = Response(
+            config=config,
+            conversation=self._conversation if in_band else None,
+            speaks=speaks,
+            telephone=None if law == "audio/pcm" else ToTelephone(law),
+        )
+        wanted = Wanted(options, items, output, announcement)
+        if in_band:
+            self._turn.apply(TurnEvent.RESPONSE_CREATED)
+            self.owes_answer = False
+            self.response = response
+            clock, self.clock = self.clock, TurnClock()
+            self._replying = self._spawn(self._respond(response, wanted, clock))
+        else:
+            self._aside[response.id] = response, self._spawn(self._respond(response, wanted, TurnClock()))
         await self._outbox.put(*response.begin())
 
+    async def cancel(self, response_id: str | None) -> None:
+        """The client stops a reply: the one named, or the conversation's. Raises BadRequest where it does not run."""
+        if response_id in self._aside:
+            await self._cut(*self._aside.pop(response_id), "client_cancelled")
+        elif self.response is None or response_id not in (None, self.response.id):
+            raise BadRequest("Cancellation failed: no active response found", code="response_cancel_not_active")
+        else:
+            await self.stop(TurnEvent.CANCELLED, "client_cancelled")
+
     async def stop(self, event: TurnEvent, reason: str) -> None:
-        """Cancels the running reply at every stage; the caller keeps what has been handed over."""
+        """Cancels the conversation's reply at every stage; the caller keeps what has been handed over."""
         response, task = self.response, self._replying
-        metrics.TURNS.labels("cancelled").inc()
-        metrics.CANCELLED.labels("gateway").inc()
         assert response is not None
         assert task is not None
         self._turn.apply(event)
         self.response = None
         self.heard_at = 0.0
+        await self._cut(response, task, reason)
+
+    async def _cut(self, response: Response, task: asyncio.Task[None], reason: str) -> None:
+        metrics.TURNS.labels("cancelled").inc()
+        metrics.CANCELLED.labels("gateway").inc()
         task.cancel()
         await self._outbox.drop(lambda booking: booking.response is response)
         details = {"type": "cancelled", "reason": reason}
@@ -152,25 +200,19 @@ class Speaking:
             return self._conversation.get(str(fields.get("id")), "retrieve")
         return parse_item(fields)
 
-    async def _respond(
-        self,
-        response: Response,
-        options: got.ResponseOptions,
-        items: list[Item] | None,
-        announcement: str,
-        clock: TurnClock,
-    ) -> None:
+    async def _respond(self, response: Response, wanted: Wanted, clock: TurnClock) -> None:
         status = "completed"
         details: Json | None = None
         answer = Answer()
         clock.reply = tracing.begin("reply", clock.utterance)
         try:
-            if self.transcribing:
+            if self.transcribing and wanted.items is None:
                 await asyncio.wait(self.transcribing)  # push-to-talk: the words just committed belong to the prompt
-            clock.asked = None if announcement else time.monotonic()  # nobody waits for one: it has no latency
-            deltas = _once(announcement) if announcement else self._write(options, items, answer)
+            said = wanted.announcement
+            clock.asked = None if said else time.monotonic()  # nobody waits for an announcement: it has no latency
+            deltas = _once(said) if said else self._write(wanted, answer)
             if response.speaks:
-                await self._speak(response, deltas, clock)
+                await self._speak(response, wanted.output, deltas, clock)
             else:
                 async with contextlib.aclosing(deltas):
                     async for delta in deltas:
@@ -191,8 +233,9 @@ class Speaking:
         finally:
             tracing.end(clock.reply)
         metrics.TURNS.labels(status).inc()
-        self._turn.apply(TurnEvent.RESPONSE_DONE)
-        self.response = None
+        if self._aside.pop(response.id, None) is None:
+            self._turn.apply(TurnEvent.RESPONSE_DONE)
+            self.response = None
         await self._outbox.put(*response.end(status, details))
         self._log.info("replied %r (%s)", response.message.text if response.message else "", status)
         for call in answer.executed:
@@ -200,17 +243,16 @@ class Speaking:
         self._arm_timer()
         await self.answer_if_owed()
 
-    def _write(
-        self, options: got.ResponseOptions, items: list[Item] | None, answer: Answer
-    ) -> AsyncGenerator[str, None]:
-        chosen = list(self._conversation) if items is None else items
-        request, own = request_of(chosen, self.config, options, self._pack)
+    def _write(self, wanted: Wanted, answer: Answer) -> AsyncGenerator[str, None]:
+        chosen = list(self._conversation) if wanted.items is None else wanted.items
+        request, own = request_of(chosen, self.config, wanted.options, self._pack)
         return write(self._workers.language, request, self._toolbox, own, answer)
 
-    async def _speak(self, response: Response, deltas: AsyncIterator[str], clock: TurnClock) -> None:
+    async def _speak(
+        self, response: Response, output: session_config.AudioOutput, deltas: AsyncIterator[str], clock: TurnClock
+    ) -> None:
         """Deltas to clauses to speech to the outbox; each stage works on while the next one does."""
         cut = self._pack.clauses
-        output = self.config.audio.output
         voice = voice_of(session_config.voice_name(output.voice), self._pack.voice.names)
         clauses = reply.clauses(clock.note("first_token", deltas), first_min=cut.first_min, least=cut.min, most=cut.max)
         clauses = clock.note("first_clause", clauses)
@@ -221,6 +263,7 @@ class Speaking:
         async with contextlib.aclosing(speech):
             async for piece in speech:
                 await self._outbox.put(*response.say(piece))
+                self.has_spoken = True
                 self.heard_at = max(self.heard_at, time.monotonic()) + piece.seconds
                 if clock.first_audio is None and piece.pcm:
                     clock.first_audio = time.monotonic()

@@ -62,7 +62,6 @@ def test_every_client_event_is_parsed_and_an_unknown_key_is_named(kind: type[Bas
         ('{"type": "input_audio_buffer.append"}', "missing_required_parameter", "audio"),
         ('{"type": "input_audio_buffer.append", "audio": 3}', "invalid_value", "audio"),
         ('{"type": "input_audio_buffer.append", "audio": "?"}', "invalid_value", "audio"),
-        ('{"type": "input_audio_buffer.append", "audio": "YQ=="}', "invalid_value", "audio"),
         ('{"type": "session.update"}', "missing_required_parameter", "session"),
         ('{"type": "session.update", "session": []}', "invalid_value", "session"),
         ('{"type": "conversation.item.truncate", "item_id": "a", "content_index": 0, "audio_end_ms": "1s"}',

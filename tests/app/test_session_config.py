@@ -82,7 +82,7 @@ def test_transcription_reads_back_with_only_what_was_set() -> None:
         ({"audio": {"input": {"format": {"type": "audio/opus"}}}}, "invalid_value", "session.audio.input.format.type"),
         ({"output_modalities": ["smell"]}, "invalid_value", "session.output_modalities.0"),
         ({"output_modalities": []}, "invalid_value", "session"),
-        ({"tools": [{"type": "function"}]}, "invalid_value", "session"),
+        ({"tools": [{"type": "function"}]}, "invalid_value", "session.tools.0"),
         ({"audio": "loud"}, "invalid_value", "session.audio"),
     ],
 )
