@@ -12,10 +12,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from pathlib import Path
 
-from app.access import check_bind
+from app import REPOSITORY as REPOSITORY  # whence most of the rest takes it
+from app.access import check_keys
 from app.errors import SettingsError
-
-REPOSITORY = Path(__file__).resolve().parent.parent
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,7 +22,7 @@ class Settings:
     """Everything that an operator may set."""
 
     host: str = "127.0.0.1"
-    """Address to listen on. A public one needs an API key."""
+    """Address to listen on. A public one needs an API key, set here or made by `parley keys`."""
     port: int = 8000
     """TCP port; 0 lets the system choose."""
     packs: str = str(REPOSITORY / "models" / "packs")
@@ -47,11 +46,13 @@ class Settings:
     synthesizer: str = ""
     """URLs of workers, separated by commas; openai:URL is any OpenAI audio API; empty: the pack's voice, embedded."""
     api_key: str = ""
-    """API keys of callers, separated by commas. Empty: no key is asked for, and only loopback may be listened on."""
+    """API keys of callers, separated by commas. Without any, here or made by `parley keys`, no key is asked for."""
     operator_key: str = ""
     """API keys of operators, for fine-tuning and packs, separated by commas. Needed where callers have keys."""
     worker_key: str = ""
     """API key that the gateway sends to recognizers and synthesizers; our own workers on loopback need none."""
+    key_database: str = str(REPOSITORY / "runs" / "access.sqlite")
+    """Keys made by `parley keys`, client secrets and what they use: an SQLite file, or an SQLAlchemy URL."""
     allow_host: str = ""
     """Host names beside loopback under which the service is reached, separated by commas."""
     allow_origin: str = ""
@@ -111,8 +112,7 @@ class Settings:
             raise SettingsError(f"log-level must be debug, info, warning or error, got {self.log_level!r}")
         if self.engine not in ("", "vllm"):
             raise SettingsError(f"engine must be vllm or empty, got {self.engine!r}")
-        check_bind(self.host, self.api_keys)
-        check_bind("127.0.0.1", self.operator_keys)
+        check_keys(self.api_keys | self.operator_keys)
 
     @property
     def api_keys(self) -> frozenset[str]:
@@ -205,7 +205,7 @@ def secrets_of(settings: Settings) -> dict[str, str]:
     return {f"PARLEY_{name.upper()}": getattr(settings, name) for name in _SECRETS}
 
 
-_SECRETS = ("api_key", "operator_key", "language_key", "worker_key", "jobs_database")
+_SECRETS = ("api_key", "operator_key", "language_key", "worker_key", "jobs_database", "key_database")
 
 
 def _list(text: str) -> tuple[str, ...]:

@@ -30,9 +30,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--key", default=os.environ.get("PARLEY_OPERATOR_KEY", ""), help="an operator's [$PARLEY_OPERATOR_KEY]"
     )
     actions = parser.add_subparsers(dest="action", required=True, metavar="ACTION")
-    create = actions.add_parser("create", help="trains a stage on a data set or an archive")
+    create = actions.add_parser("create", help="trains a stage, or all, on a data set or an archive")
     create.add_argument("method", choices=[name for name in METHODS if name != "supervised"], metavar="METHOD",
-                        help="recognizer, language or synthesizer")  # fmt: skip
+                        help="recognizer, language, synthesizer or joint")  # fmt: skip
     create.add_argument("--model", required=True, help="what to begin from: a pack, a hub's OWNER/NAME, or a base")
     create.add_argument(
         "--data", required=True, metavar="DATA", help="dataset:NAME, or an archive or JSONL, which is uploaded"
@@ -134,8 +134,8 @@ def _shown(client: httpx.Client, name: str) -> Iterator[str]:
         yield f"  failed: {job['error']['message']}"
     if job["report"]:
         yield from (f"  {text}" for text in job["report"].splitlines())
-    if job["fine_tuned_model"]:
-        yield f"  for `parley packs build`: {job['run_folder']}"
+    if job["exports"]:
+        yield "  for `parley packs build`: " + " ".join(f"--{stage} {run}" for stage, run in job["exports"].items())
     events = _ask(client, "GET", f"/fine_tuning/jobs/{name}/events", params={"limit": 20})["data"]
     for event in reversed(events):
         yield f"  {time.strftime('%H:%M:%S', time.localtime(event['created_at']))}  {event['message']}"

@@ -1,32 +1,35 @@
-"""What a job's request means for a recipe: its configuration, its data, the overrides of its command line.
+"""The methods of jobs: which recipe, of which models; and where what a request names lies in the service.
 
-Knows recipes by name only: which keys there are, and what values they take, is the recipe's to say.
+Knows recipes by name only.
 """
 
 from __future__ import annotations
 
-import json
-import math
 import re
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
+from app import REPOSITORY
 from app.errors import BadRequest, JobsUnavailable, NotFound, PackError, UnknownModel
 from app.packs import Pack, find_pack
 
-REPOSITORY: Final = Path(__file__).resolve().parents[2]
-"""Where recipes run, so that their paths mean what they mean by hand."""
 COQUI_PYTHON: Final = REPOSITORY / ".venv-coqui" / "bin" / "python"
 DIALOGUES: Final = "dialogues.jsonl"
 UTTERANCES: Final = "manifest.jsonl"
 DATASET: Final = "dataset:"
-AUTO: Final = "auto"
-OPENAI: Final = ("n_epochs", "batch_size", "learning_rate_multiplier")
-RESERVED: Final = ("run", "base", "data", "training.seed", "engine")
-"""Keys that the service sets."""
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """A model that a recipe trains."""
+
+    stage: str
+    """Of a pack, that it becomes."""
+    manifest: str
+    """Of a data set, that it learns from."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,18 +37,34 @@ class Method:
     """How jobs of one kind are trained."""
 
     recipe: str
-    stage: str
-    """Of a pack, that what was trained becomes."""
-    manifest: str
+    parts: tuple[Part, ...]
+    """Of several each has a section of the configuration and a folder of the run, named as its stage."""
     small: str
     """The configuration for a machine without a GPU."""
 
+    def section(self, part: Part) -> str:
+        """What stands before the part's keys."""
+        return f"{part.stage}." if len(self.parts) > 1 else ""
 
+    def part_of(self, key: str) -> Part:
+        """Whose key of the configuration it is; of nobody's, the first part."""
+        return next((part for part in self.parts if key.startswith(f"{part.stage}.")), self.parts[0])
+
+    @property
+    def manifests(self) -> tuple[str, ...]:
+        """All that an archive must have."""
+        return tuple(dict.fromkeys(part.manifest for part in self.parts))
+
+
+RECOGNIZER: Final = Part("recognizer", UTTERANCES)
+LANGUAGE: Final = Part("language", DIALOGUES)
+VOICE: Final = Part("voice", UTTERANCES)
 METHODS: Final[Mapping[str, Method]] = {
-    "recognizer": Method("recognizer", "recognizer", UTTERANCES, "recognizer_tiny"),
-    "language": Method("language", "language", DIALOGUES, "language_tiny"),
-    "synthesizer": Method("synthesizer", "voice", UTTERANCES, "synthesizer"),
-    "supervised": Method("language", "language", DIALOGUES, "language_tiny"),  # OpenAI's name for it
+    "recognizer": Method("recognizer", (RECOGNIZER,), "recognizer_tiny"),
+    "language": Method("language", (LANGUAGE,), "language_tiny"),
+    "synthesizer": Method("synthesizer", (VOICE,), "synthesizer"),
+    "joint": Method("joint", (RECOGNIZER, LANGUAGE, VOICE), "joint_tiny"),
+    "supervised": Method("language", (LANGUAGE,), "language_tiny"),  # OpenAI's name for it
 }
 
 
@@ -78,10 +97,22 @@ class Places:
         """Data made of uploads."""
         return self.runs / name / "data"
 
+    def listed(self) -> list[tuple[str, list[str]]]:
+        """Data sets that a job may name, each with its kinds of manifest."""
+        found = []
+        for folder in sorted(self.datasets.glob("*")):
+            if has := [name for name in (UTTERANCES, DIALOGUES) if (folder / name).is_file()]:
+                found.append((f"{DATASET}{folder.name}", has))
+        return found
 
-def manifest_name(recipe: str) -> str:
-    """The manifest that a recipe reads."""
-    return METHODS[recipe].manifest
+    def exports(self, name: str, method: Method) -> dict[str, Path]:
+        """What `parley packs build` takes of a finished job: run folders by stage, `adapter` where there is no more."""
+        found = {}
+        for part in method.parts:
+            run = self.run(name) / part.stage if len(method.parts) > 1 else self.run(name)
+            alone = part is LANGUAGE and not (run / "export" / part.stage).is_dir()
+            found["adapter" if alone else part.stage] = run
+        return found
 
 
 def base_of(places: Places, model: str) -> tuple[str, Pack | None]:
@@ -104,6 +135,17 @@ def base_of(places: Places, model: str) -> tuple[str, Pack | None]:
         f"got model {model!r}, expected a pack served here, OWNER/NAME of a model hub, or a folder in the jobs' bases",
         param="model",
     )
+
+
+def check_model(places: Places, method: Method, model: str) -> None:
+    """Refuses a model that the method cannot begin from. Raises UnknownModel, BadRequest."""
+    _, pack = base_of(places, model)
+    if pack is None and len(method.parts) > 1:
+        raise BadRequest(
+            f"got model {model!r}, expected a pack served here, since {method.recipe} begins from each of its stages;"
+            f" another model is given by hyperparameters such as {method.parts[0].stage}.base",
+            param="model",
+        )
 
 
 def dataset_of(places: Places, reference: str, manifest: str) -> Path:
@@ -140,71 +182,3 @@ def python_of(configuration: Path, coqui: Path = COQUI_PYTHON) -> str:
     if not coqui.exists():
         raise JobsUnavailable(f"{configuration.stem} trains with Coqui TTS; `make coqui` brings it")
     return str(coqui)
-
-
-def check_hyperparameters(given: Mapping[str, Any]) -> None:
-    """Refuses what no recipe may be given over the network. Raises BadRequest naming the key."""
-    for key, value in given.items():
-        where = f"hyperparameters.{key}"
-        if key in RESERVED or not re.fullmatch(r"[a-z_]+(\.[a-z_]+)*", key):
-            raise BadRequest(
-                f"{where}: expected {', '.join(OPENAI)}, or a key of the recipe's configuration such as training.steps",
-                code="unknown_parameter",
-                param=where,
-            )
-        if key in OPENAI:
-            number = isinstance(value, int | float) and not isinstance(value, bool) and 0 < value < math.inf
-            if value != AUTO and not (number and (key == OPENAI[2] or value == int(value))):
-                raise BadRequest(f"{where}: got {value!r}, expected a number above 0, or auto", param=where)
-        elif not all(_is_plain(item) for item in (value if isinstance(value, list) else [value])):
-            raise BadRequest(
-                f"{where}: got {value!r}, expected a number, true or false, words, dataset:NAME, or a list of such",
-                param=where,
-            )
-
-
-def overrides_of(
-    places: Places, method: Method, given: Mapping[str, Any], *, configuration: Path, manifest: Path
-) -> list[str]:
-    """A job's hyperparameters as overrides of the recipe. Raises BadRequest, NotFound."""
-    import yaml  # comes with training
-
-    own = yaml.safe_load(configuration.read_text(encoding="utf-8"))
-    values: dict[str, Any] = {}
-    for key, value in given.items():
-        if key in OPENAI or value == AUTO:
-            continue
-        one_or_many = [_resolved(places, method, item) for item in (value if isinstance(value, list) else [value])]
-        values[key] = one_or_many if isinstance(value, list) else one_or_many[0]
-    batch = "batch" if "batch" in own else "rows"  # the recipe's key for the rows of one
-    openai = {key: given[key] for key in OPENAI if given.get(key, AUTO) != AUTO}
-    if "batch_size" in openai:
-        values.setdefault(batch, int(openai["batch_size"]))
-    if "learning_rate_multiplier" in openai:
-        rate = float(own["training"]["learning_rate"]) * float(openai["learning_rate_multiplier"])
-        values.setdefault("training.learning_rate", rate)
-    if "n_epochs" in openai:
-        rows = values.get(batch, own.get(batch, 8)) * values.get(
-            "training.accumulate", own["training"].get("accumulate", 1)
-        )
-        steps = math.ceil(openai["n_epochs"] * _rows_to_learn(manifest) / rows)
-        values.setdefault("training.steps", max(1, steps))
-    return [f"{key}={json.dumps(value, ensure_ascii=False)}" for key, value in values.items()]
-
-
-def _rows_to_learn(manifest: Path) -> int:
-    with manifest.open(encoding="utf-8") as lines:
-        return sum(json.loads(line).get("split", "") not in ("dev", "test") for line in lines if line.strip())
-
-
-def _is_plain(value: Any) -> bool:
-    """Whether a value cannot lead to a file of this machine."""
-    if isinstance(value, str):
-        return len(value) <= 4096 and value.isprintable() and not re.search(r"[/\\]|\.\.|^[.~]", value)
-    return isinstance(value, bool) or (isinstance(value, int | float) and math.isfinite(value))
-
-
-def _resolved(places: Places, method: Method, value: Any) -> Any:
-    if isinstance(value, str) and value.startswith(DATASET):
-        return str(dataset_of(places, value, method.manifest))
-    return value

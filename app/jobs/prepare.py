@@ -19,7 +19,7 @@ from pathlib import Path
 
 from app.errors import BadArchive, BadRequest, ParleyError
 from app.jobs.archive import unpack
-from app.jobs.methods import DIALOGUES, manifest_name
+from app.jobs.methods import DIALOGUES, METHODS
 
 MEMORY = 4 << 30  # bytes of address space: an archive's own headers must not fill the machine
 
@@ -48,10 +48,11 @@ def prepare(recipe: str, training: Path, validation: Path | None, out: Path, mem
             raise BadRequest("validation_file: in an archive, `split` of the manifest's rows says which are dev")
         if memory:
             resource.setrlimit(resource.RLIMIT_AS, (memory, memory))
-        _unpacked(training, out, manifest_name(recipe))
+        _unpacked(training, out, METHODS[recipe].manifests)
         return
-    if manifest_name(recipe) != DIALOGUES:
-        raise BadArchive(f"training_file: expected a zip or tar.gz with {manifest_name(recipe)} and the audio it names")
+    if METHODS[recipe].manifests != (DIALOGUES,):
+        wanted = " and ".join(METHODS[recipe].manifests)
+        raise BadArchive(f"training_file: expected a zip or tar.gz with {wanted}, and the audio that is named there")
     _imported(training, out)
     if validation is not None:
         _imported(validation, out / "validation")
@@ -60,16 +61,18 @@ def prepare(recipe: str, training: Path, validation: Path | None, out: Path, mem
         shutil.rmtree(out / "validation")
 
 
-def _unpacked(archive: Path, out: Path, manifest: str) -> None:
-    """The archive's folder that has the manifest: its own, or the only one in it."""
+def _unpacked(archive: Path, out: Path, manifests: Sequence[str]) -> None:
+    """The archive's folder that has the manifests: its own, or the only one in it."""
     whole = out.with_name(f"{out.name}.unpacked")
     shutil.rmtree(whole, ignore_errors=True)
     try:
         unpack(archive, whole)
-        places = [place for place in (whole, *whole.iterdir()) if (place / manifest).is_file()]
+        folders = (whole, *whole.iterdir())
+        places = [place for place in folders if all((place / manifest).is_file() for manifest in manifests)]
         if len(places) != 1:
             raise BadArchive(
-                f"got an archive with {len(places)} files {manifest}, expected one, with the audio beside it"
+                f"got an archive with {len(places)} folders that have {' and '.join(manifests)}, expected one, with"
+                " the audio beside"
             )
         places[0].rename(out)
     except MemoryError:

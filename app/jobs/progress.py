@@ -1,13 +1,14 @@
 """What a recipe's run folder says of itself: measurements, how far it is, the best weights. Reads files, changes none.
 
 RUN/metrics.jsonl has a line a measurement, RUN/best/step-000040.pt weights, RUN/facts.json the configuration. A recipe
-that trains one network after the other has a folder with such files for each.
+that trains one network after the other has a folder with such files for each, and the joint one such runs.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
+import os
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -16,6 +17,7 @@ from typing import Any
 
 METRICS = "metrics.jsonl"
 RESULTS = ("config.yaml", "facts.json", METRICS, "curves.svg", "evaluation.json")
+LAST_BYTES = 16_384  # of measurements, among which the last whole one is looked for
 OWN_NAMES = ("step", "seconds", "stage")
 
 
@@ -33,16 +35,29 @@ def rows(run: Path) -> list[dict[str, Any]]:
     """Measurements, each with `step`, `total_steps` where it is known, and `stage` where there are several."""
     found = []
     for part, stage in _parts(run):
-        total = _steps(part, run, stage)
+        total = _steps(part)
         for line in _text(part / METRICS).splitlines():
-            try:
-                row = json.loads(line)
-            except ValueError:
+            if not (row := _row(line)):
                 break  # it is being written
-            if isinstance(row, dict) and isinstance(row.get("step"), int):
-                named = {"stage": stage} if stage else {}
-                found.append({**named, "step": row["step"], "total_steps": total, **row})
+            found.append({**({"stage": stage} if stage else {}), "step": row["step"], "total_steps": total, **row})
     return found
+
+
+def latest(run: Path) -> dict[str, Any] | None:
+    """`stage`, `step` and `total_steps` of the newest measurement; reads no more than the end of one file."""
+    for part, stage in reversed(_parts(run)):
+        with (part / METRICS).open("rb") as file:
+            file.seek(max(0, file.seek(0, os.SEEK_END) - LAST_BYTES))
+            lines = file.read().decode(errors="replace").splitlines()
+        for line in reversed(lines):
+            if row := _row(line):
+                return {"stage": stage or None, "step": row["step"], "total_steps": _steps(part)}
+    return None
+
+
+def measured_bytes(run: Path) -> int:
+    """How much has been measured: it changes with each new measurement."""
+    return sum((part / METRICS).stat().st_size for part, _ in _parts(run))
 
 
 def events_of(measured: Sequence[Mapping[str, Any]]) -> dict[str, dict[str, Any]]:
@@ -57,8 +72,11 @@ def events_of(measured: Sequence[Mapping[str, Any]]) -> dict[str, dict[str, Any]
 
 
 def seconds_left(measured: Sequence[Mapping[str, Any]]) -> float | None:
-    """Until training ends, by its own pace so far; export is not counted. None where that cannot be said."""
-    if not measured or not (last := measured[-1]).get("total_steps") or not last.get("seconds"):
+    """Until training ends, by its own pace so far; export is not counted. None where that cannot be said.
+
+    Of several networks only the last one to be trained is in the run's own folder: before, more is to come.
+    """
+    if not measured or not (last := measured[-1]).get("total_steps") or not last.get("seconds") or last.get("stage"):
         return None
     pace = float(last["seconds"]) / max(1, int(last["step"]))
     return pace * max(0, int(last["total_steps"]) - int(last["step"]))
@@ -86,31 +104,37 @@ def checkpoints(run: Path) -> list[Checkpoint]:
 def results(run: Path) -> list[Path]:
     """Files that say what came of a run."""
     found = []
-    for part, _ in _parts(run):
+    for part in dict.fromkeys([run, *(part for part, _ in _parts(run))]):
         found += [path for name in RESULTS if (path := part / name).is_file()]
     return [*found, *sorted(run.glob("*.html"))]
 
 
 def _parts(run: Path) -> list[tuple[Path, str]]:
-    """The run and the runs inside of it, in the order in which they began."""
-    inner = [path.parent for path in run.glob(f"*/{METRICS}")]
-    inner.sort(key=lambda part: (part / "config.yaml").stat().st_mtime if (part / "config.yaml").is_file() else 0.0)
-    return [(run, ""), *((part, part.name) for part in inner)]
+    """The folders that have measurements, the one that measured last at the end, each by its name below the run."""
+    found = [path for pattern in (METRICS, f"*/{METRICS}", f"*/*/{METRICS}") for path in run.glob(pattern)]
+    found.sort(key=lambda path: path.stat().st_mtime_ns)
+    return [(path.parent, "" if path.parent == run else path.parent.relative_to(run).as_posix()) for path in found]
 
 
-def _steps(part: Path, run: Path, stage: str) -> int | None:
-    """How many steps the configuration asks for: the part's own, or its section of the whole run's."""
-    for folder in (part, run):
-        try:
-            configuration = json.loads(_text(folder / "facts.json") or "{}").get("configuration", {})
-        except ValueError:
-            continue
-        sections = (stage, "training") if stage else ("training",)
-        for section in sections:
-            values = configuration.get(section)
-            if isinstance(values, dict) and isinstance(values.get("steps"), int):
-                return int(values["steps"])
+def _steps(part: Path) -> int | None:
+    """How many steps the part's configuration asks for."""
+    try:
+        configuration = json.loads(_text(part / "facts.json") or "{}").get("configuration", {})
+    except ValueError:
+        return None
+    for values in (configuration, configuration.get("training")):  # a stage's configuration is its training
+        if isinstance(values, dict) and isinstance(values.get("steps"), int):
+            return int(values["steps"])
     return None
+
+
+def _row(line: str) -> dict[str, Any] | None:
+    """A measurement; None for a line that is not whole."""
+    try:
+        row = json.loads(line)
+    except ValueError:
+        return None
+    return row if isinstance(row, dict) and isinstance(row.get("step"), int) else None
 
 
 def _text(path: Path) -> str:

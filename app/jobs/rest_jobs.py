@@ -1,7 +1,7 @@
-"""/v1/fine_tuning/jobs as OpenAI's clients know it, with our three methods. Operators' alone; starts no process.
+"""/v1/fine_tuning/jobs as OpenAI's clients know it, with our methods. Operators' alone; starts no process.
 
-Ours beside OpenAI's: method types recognizer, language and synthesizer, `dry_run`, the configuration's name, a job's
-`progress` and `run_folder`, and the routes /metrics and /logs.
+Ours beside OpenAI's: method types recognizer, language, synthesizer and joint, `dry_run`, the configuration's name,
+`progress`, `run_folder` and `exports` of a job, and the routes /metrics, /logs and /fine_tuning/datasets.
 """
 
 from __future__ import annotations
@@ -18,18 +18,8 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from app.errors import BadRequest, JobsUnavailable
 from app.jobs import progress
-from app.jobs.methods import (
-    AUTO,
-    DATASET,
-    METHODS,
-    OPENAI,
-    Places,
-    base_of,
-    check_hyperparameters,
-    configuration_of,
-    dataset_of,
-    python_of,
-)
+from app.jobs.methods import DATASET, METHODS, Places, check_model, configuration_of, dataset_of, python_of
+from app.jobs.overrides import AUTO, OPENAI, check_hyperparameters
 from app.jobs.process import LOG, readable
 from app.jobs.store import Event, Job, Store, new_id, now
 from app.rest import api_router
@@ -55,11 +45,12 @@ class Tuning(_Strict):
 class MethodBody(_Strict):
     """`method` of a request."""
 
-    type: Literal["supervised", "recognizer", "language", "synthesizer"]
+    type: Literal["supervised", "recognizer", "language", "synthesizer", "joint"]
     supervised: Tuning | None = None
     recognizer: Tuning | None = None
     language: Tuning | None = None
     synthesizer: Tuning | None = None
+    joint: Tuning | None = None
 
     def tuning(self) -> Tuning:
         """That of its type. Raises BadRequest where another one is given."""
@@ -102,14 +93,16 @@ def job_routes(
             )
         tuning = body.method.tuning()
         given = {**(body.hyperparameters or {}), **tuning.hyperparameters}
-        check_hyperparameters(given)
         method = METHODS[body.method.type]
+        check_hyperparameters(places, method, given)
         configuration = configuration_of(places, method, tuning.configuration, GPU.exists())
         if training:
             python_of(places.configs / f"{configuration}.yaml")
-        base_of(places, body.model)
+        check_model(places, method, body.model)
         if body.training_file.startswith(DATASET):
-            dataset_of(places, body.training_file, method.manifest)
+            for part in method.parts:
+                if f"{method.section(part)}data" not in given:
+                    dataset_of(places, body.training_file, part.manifest)
             if body.validation_file:
                 raise BadRequest("the splits of a data set say which rows are dev", param="validation_file")
         for name in ("training_file", "validation_file"):
@@ -138,6 +131,10 @@ def job_routes(
         }
         rows, more = store.jobs(after, limit, asked)
         return _listed([shown(row, places) for row in rows], more)
+
+    @router.get("/fine_tuning/datasets")
+    def datasets() -> dict[str, Any]:
+        return _listed([{"id": name, "object": "dataset", "manifests": has} for name, has in places.listed()], False)
 
     @router.get("/fine_tuning/jobs/{job_id}")
     def get_job(job_id: str) -> dict[str, Any]:
@@ -199,7 +196,9 @@ def job_routes(
 def shown(job: Job, places: Places) -> dict[str, Any]:
     """A job as clients see it."""
     tuning = {"hyperparameters": job.hyperparameters, "configuration": job.configuration}
-    measured = progress.rows(places.run(job.id)) if job.status in ("running", "paused", "queued") else []
+    run = places.run(job.id)
+    measured = progress.latest(run) if job.status in ("running", "paused", "queued") else None
+    exports = places.exports(job.id, METHODS[job.method]) if job.fine_tuned_model else {}
     return {
         "id": job.id, "object": "fine_tuning.job", "created_at": job.created_at, "status": job.status,
         "model": job.model, "fine_tuned_model": job.fine_tuned_model, "training_file": job.training_file,
@@ -208,8 +207,8 @@ def shown(job: Job, places: Places) -> dict[str, Any]:
         "method": {"type": job.method, job.method: tuning}, "metadata": job.job_metadata, "suffix": job.suffix,
         "hyperparameters": {key: job.hyperparameters.get(key, AUTO) for key in OPENAI},
         "organization_id": "parley", "trained_tokens": None, "integrations": [], "dry_run": job.dry_run,
-        "report": job.report, "run_folder": str(places.run(job.id)), "device": job.device,
-        "progress": {key: measured[-1].get(key) for key in ("stage", "step", "total_steps")} if measured else None,
+        "report": job.report, "run_folder": str(run), "device": job.device,
+        "exports": {stage: str(folder) for stage, folder in exports.items()}, "progress": measured,
     }  # fmt: skip
 
 
@@ -241,7 +240,7 @@ def _event(row: Event) -> dict[str, Any]:
 
 
 def _checkpoint(job: Job, one: progress.Checkpoint) -> dict[str, Any]:
-    where = f"{one.stage}-{one.step}" if one.stage else str(one.step)
+    where = f"{one.stage.replace('/', '-')}-{one.step}" if one.stage else str(one.step)
     return {
         "id": f"ftckpt-{job.id.removeprefix('ftjob-')}-{where}", "object": "fine_tuning.job.checkpoint",
         "created_at": int(one.path.stat().st_mtime), "fine_tuning_job_id": job.id, "step_number": one.step,

@@ -69,11 +69,9 @@ def pack_routes(store: Store, places: Places) -> APIRouter:
                 job = store.job(model.rsplit(":", 1)[-1])
                 if job.fine_tuned_model is None:
                     raise BadRequest(f"job {job.id} is {job.status}, expected one that has trained and succeeded")
-                run = places.run(job.id)
-                stage = METHODS[job.method].stage
-                if stage == "language" and (like.language_model.base or not (run / "export" / stage).is_dir()):
-                    stage = "adapter"
-                weights[stage] = run
+                for stage, run in places.exports(job.id, METHODS[job.method]).items():
+                    served_by_vllm = stage == "language" and like.language_model.base
+                    weights["adapter" if served_by_vllm else stage] = run
                 jobs.append(job.id)
             pack = pack_build.build(root, body.pack, settings=like.folder, weights=weights)
         for name in jobs:

@@ -12,24 +12,15 @@ import os
 import sys
 import threading
 from collections.abc import Sequence
-from dataclasses import dataclass
-from pathlib import Path
+from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Any
 
+from app import REPOSITORY
 from app.errors import ParleyError
 from app.jobs import progress
-from app.jobs.methods import (
-    DATASET,
-    METHODS,
-    REPOSITORY,
-    Places,
-    base_of,
-    dataset_of,
-    manifest_name,
-    overrides_of,
-    python_of,
-)
+from app.jobs.methods import DATASET, METHODS, Places, python_of
+from app.jobs.overrides import overrides_of
 from app.jobs.process import Process, end_orphan, reason
 from app.jobs.store import ACTIVE, File, Job, Store, new_id, now
 
@@ -47,7 +38,9 @@ class _Running:
     device: str | None
     """None: it makes the data ready."""
     stopped: bool = False
-    measured: int = -1
+    measured_bytes: int = -1
+    told: set[str] = field(default_factory=set)
+    """Measurements that are events already."""
 
 
 class Runner:
@@ -165,19 +158,7 @@ class Runner:
 
     def _ready(self, job: Job) -> None:
         """The data are there: what the recipe is to do with them is settled, for good. Raises ParleyError."""
-        method = METHODS[job.method]
-        if job.training_file.startswith(DATASET):
-            manifest = dataset_of(self._places, job.training_file, method.manifest)
-        else:
-            manifest = self._places.data(job.id) / manifest_name(method.recipe)
-        base, pack = base_of(self._places, job.model)
-        values: dict[str, Any] = {"run": self._places.run(job.id), "base": base, "data": [str(manifest)]}
-        values["training.seed"] = job.seed
-        if pack is not None and method.recipe == "language":
-            values["prompt"] = pack.language_model.prompt
-        configuration = self._places.configs / f"{job.configuration}.yaml"
-        asked = overrides_of(self._places, method, job.hyperparameters, configuration=configuration, manifest=manifest)
-        overrides = [*(f"{key}={_yaml(value)}" for key, value in values.items()), *asked]
+        overrides = overrides_of(self._places, job)
         self._store.move(job.id, "queued", "The data are ready; the job waits for its turn", overrides=overrides)
         self._wake.set()
 
@@ -207,11 +188,14 @@ class Runner:
 
     def _look(self, name: str, running: _Running) -> None:
         """New measurements into events, and when training will end."""
-        measured = progress.rows(self._places.run(name))
-        if len(measured) == running.measured:
+        size = progress.measured_bytes(self._places.run(name))
+        if size == running.measured_bytes:
             return
-        running.measured = len(measured)
-        self._store.measured(name, progress.events_of(measured))
+        running.measured_bytes = size
+        measured = progress.rows(self._places.run(name))
+        events = progress.events_of(measured)
+        self._store.measured(name, {key: data for key, data in events.items() if key not in running.told})
+        running.told |= events.keys()
         left = progress.seconds_left(measured)
         self._store.change(name, estimated_finish=None if left is None else now() + round(left))
 
@@ -273,9 +257,3 @@ def _environment(device: str) -> dict[str, str]:
         kept["CUDA_VISIBLE_DEVICES"] = "" if device == "cpu" else device
     kept.setdefault("HF_HUB_OFFLINE", "1")  # as the workers: a hub is asked only where the operator says so
     return kept | {"PYTHONUNBUFFERED": "1", "TQDM_MININTERVAL": "5"}  # else bars fill the log
-
-
-def _yaml(value: Any) -> str:
-    import json
-
-    return json.dumps(str(value) if isinstance(value, Path) else value, ensure_ascii=False)

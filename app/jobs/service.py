@@ -9,8 +9,9 @@ from typing import NoReturn
 
 from fastapi import APIRouter
 
+from app import REPOSITORY
 from app.errors import JobsUnavailable
-from app.jobs.methods import REPOSITORY, Places
+from app.jobs.methods import Places
 from app.jobs.rest_files import file_routes
 from app.jobs.rest_jobs import TRAINING, job_routes
 from app.jobs.rest_packs import pack_routes

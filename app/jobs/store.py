@@ -32,6 +32,7 @@ TRANSITIONS: Final[Mapping[str, frozenset[str]]] = {
 """Running to queued: the service has ended meanwhile. The last three are final."""
 ACTIVE: Final = ("validating_files", "queued", "running")
 Row = TypeVar("Row")
+SOME_IDS = 500  # in one question: databases have their limits
 LOCK_SECONDS = 30  # that a process waits for another one's write to SQLite
 
 
@@ -54,7 +55,7 @@ class File(Base):
 
 
 class Job(Base):
-    """One training of one stage."""
+    """One training."""
 
     __tablename__ = "jobs"
     number: Mapped[int] = mapped_column(primary_key=True)
@@ -63,7 +64,7 @@ class Job(Base):
     status: Mapped[str] = mapped_column(String(32), index=True)
     model: Mapped[str] = mapped_column(Text)
     method: Mapped[str] = mapped_column(String(32))
-    """As it was asked for: supervised, recognizer, language or synthesizer."""
+    """As it was asked for: supervised, recognizer, language, synthesizer or joint."""
     configuration: Mapped[str] = mapped_column(Text)
     """Name of a recipe's configuration, `language_tiny`."""
     hyperparameters: Mapped[dict[str, Any]] = mapped_column(JSON)
@@ -190,10 +191,13 @@ class Store:
 
     def measured(self, name: str, rows: Mapping[str, Mapping[str, Any]]) -> None:
         """Events of measurements by their ids; one that is there already stays as it is."""
+        ids = {f"ftevent-{name.removeprefix('ftjob-')}-{key}": data for key, data in rows.items()}
         with self._session() as session:
-            known = set(session.scalars(select(Event.id).where(Event.job == name, Event.type == "metrics")))
-            for key, data in rows.items():
-                if (whole := f"ftevent-{name.removeprefix('ftjob-')}-{key}") not in known:
+            known: set[str] = set()
+            for i in range(0, len(ids), SOME_IDS):
+                known.update(session.scalars(select(Event.id).where(Event.id.in_([*ids][i : i + SOME_IDS]))))
+            for whole, data in ids.items():
+                if whole not in known:
                     where = f"Step {data['step']}" + (f"/{data['total_steps']}" if data.get("total_steps") else "")
                     said = ", ".join(
                         f"{name}={value:.4g}"

@@ -1,6 +1,7 @@
 // Owns the operator's page: jobs, the chosen one with its curves, packs. Asks the service again every two seconds.
 
 import { drawCurves } from "./curves.js";
+import { offer, onCreate } from "./operator_create.js";
 import { buildAndPromote, button, make, refusal, showPacks } from "./operator_packs.js";
 import { ask, askJson, download, hasKey, keepKey } from "./operator_service.js";
 
@@ -19,6 +20,7 @@ let chosen = location.hash.slice(1);
 let packs = [];
 let timer = 0;
 let looking = false;
+let shownJobs = 20;
 
 // 1. Looking again and again.
 async function look() {
@@ -26,9 +28,10 @@ async function look() {
   if (looking || $("key-dialog").open) return;
   looking = true;
   try {
-    const [jobs, found] = await Promise.all([askJson("/fine_tuning/jobs?limit=50"), askJson("/packs")]);
+    const [jobs, found] = await Promise.all([askJson(`/fine_tuning/jobs?limit=${shownJobs}`), askJson("/packs")]);
     packs = found.data;
     showJobs(jobs.data);
+    $("older").hidden = !jobs.has_more;
     showPacks($("packs"), packs, look, complain);
     await showDetail();
     $("link").textContent = "";
@@ -84,6 +87,7 @@ function cardOf(old, job) {
 function told(job) {
   if (job.error) return job.error.message;
   const parts = [job.training_file];
+  if (job.progress?.stage) parts.push(job.progress.stage);
   if (job.progress) parts.push(`step ${job.progress.step}${job.progress.total_steps ? ` of ${job.progress.total_steps}` : ""}`);
   if (job.estimated_finish) parts.push(`${minutesLeft(job)} left`);
   if (job.dry_run) parts.push("dry run");
@@ -99,21 +103,18 @@ async function showDetail() {
   $("detail").hidden = !chosen;
   if (!chosen) return;
   const path = `/fine_tuning/jobs/${encodeURIComponent(chosen)}`;
-  const [job, events, metrics] = await Promise.all([
-    askJson(path),
-    askJson(`${path}/events?limit=200`),
-    askJson(`${path}/metrics`),
-  ]);
+  const [job, events] = await Promise.all([askJson(path), askJson(`${path}/events?limit=200`)]);
   $("detail-title").textContent = job.fine_tuned_model ?? job.id;
   const tuning = job.method[job.method.type];
   const asked = Object.entries(tuning.hyperparameters).map(([key, value]) => `${key} ${value}`);
-  $("detail-facts").textContent = [`${job.method.type} (${tuning.configuration})`, `seed ${job.seed}`, ...asked, job.run_folder].join(" · ");
+  const facts = [`${job.method.type} (${tuning.configuration})`, job.training_file, `seed ${job.seed}`, ...asked, lasted(job)];
+  if (job.device) facts.push(`device ${job.device}`);
+  $("detail-facts").textContent = [...facts, job.run_folder].join(" · ");
   $("detail-error").hidden = !job.error;
   $("detail-error").textContent = job.error?.message ?? "";
   $("detail-report").hidden = !job.report;
   $("detail-report").textContent = job.report ?? "";
-  $("no-curves").hidden = metrics.data.length > 0;
-  drawCurves($("curves"), metrics.data);
+  await showCurves(job, path);
   showEvents(events.data);
   await showFiles(job);
   showBuild(job);
@@ -121,6 +122,24 @@ async function showDetail() {
     const log = await (await ask(`${path}/logs`)).text();
     if ($("log").textContent !== log) $("log").textContent = log;
   }
+}
+
+/** When a job was created, and how long it has taken since. */
+function lasted(job) {
+  const minutes = ((job.finished_at ?? Date.now() / 1000) - job.created_at) / 60;
+  const time = minutes < 1 ? "less than a minute" : minutes < 90 ? `${Math.round(minutes)} min` : `${(minutes / 60).toFixed(1)} h`;
+  return `created ${new Date(job.created_at * 1000).toLocaleString()}, ${job.finished_at ? "took" : "for"} ${time}`;
+}
+
+/** Asks for all measurements only where there are new ones. */
+async function showCurves(job, path) {
+  const state = JSON.stringify([job.id, job.status, job.progress]);
+  if ($("curves").dataset.of === state) return;
+  const metrics = await askJson(`${path}/metrics`);
+  if (!$("curves").dataset.of?.includes(job.id)) $("curves").replaceChildren(); // another job's look alike
+  $("curves").dataset.of = state;
+  $("no-curves").hidden = metrics.data.length > 0;
+  drawCurves($("curves"), metrics.data);
 }
 
 function showEvents(events) {
@@ -200,6 +219,7 @@ async function choose(id) {
 }
 
 async function act(job, action) {
+  if (action === "cancel" && !confirm("End this job for good? Pause keeps its place.")) return;
   try {
     await askJson(`/fine_tuning/jobs/${job.id}/${action}`, { method: "POST" });
     notice("refused", "");
@@ -227,6 +247,12 @@ $("build").onsubmit = async (event) => {
   look();
 };
 $("log-box").ontoggle = () => look();
+$("older").onclick = () => {
+  shownJobs = Math.min(1000, shownJobs + 50);
+  look();
+};
+$("create").ontoggle = () => $("create").open && offer(packs).catch((error) => complain(error.message));
+onCreate(choose);
 $("key-form").onsubmit = () => {
   keepKey($("key").value);
   $("key").value = "";

@@ -20,14 +20,14 @@ export function hasKey() {
 }
 
 /** The answer to a request below /v1. Raises Refused. */
-export async function ask(path, { method = "GET", body } = {}) {
+export async function ask(path, { method = "GET", body, form } = {}) {
   const headers = {};
   const key = sessionStorage.getItem(PLACE);
   if (key) headers.authorization = `Bearer ${key}`;
   if (body !== undefined) headers["content-type"] = "application/json";
   let answer;
   try {
-    answer = await fetch(`/v1${path}`, { method, headers, body: body && JSON.stringify(body) });
+    answer = await fetch(`/v1${path}`, { method, headers, body: form ?? (body && JSON.stringify(body)) });
   } catch {
     throw new Refused("The service does not answer.", 0, null);
   }

@@ -131,10 +131,18 @@ def test_an_archive_without_a_manifest_is_refused_in_one_line(
 ) -> None:
     archive = zipped(tmp_path / "a", ("1.wav", b"RIFF"))
     assert main(["recognizer", str(archive), str(tmp_path / "out")]) == 1
-    said = "parley: got an archive with 0 files manifest.jsonl, expected one, with the audio beside it\n"
+    said = "parley: got an archive with 0 folders that have manifest.jsonl, expected one, with the audio beside\n"
     assert capfd.readouterr().err == said
     with pytest.raises(BadRequest, match="validation_file: in an archive"):
         prepare("recognizer", archive, archive, tmp_path / "out")
     (tmp_path / "t.jsonl").write_text("{}")
     with pytest.raises(BadArchive, match="expected a zip"):
         prepare("synthesizer", tmp_path / "t.jsonl", None, tmp_path / "out")
+
+
+def test_joint_training_needs_recordings_and_dialogues(tmp_path: Path) -> None:
+    speech = ("x/manifest.jsonl", b"{}")
+    with pytest.raises(BadArchive, match="0 folders that have manifest"):
+        prepare("joint", zipped(tmp_path / "a", speech), None, tmp_path / "out")
+    prepare("joint", zipped(tmp_path / "a", speech, ("x/dialogues.jsonl", b"{}")), None, tmp_path / "out")
+    assert (tmp_path / "out/dialogues.jsonl").is_file()

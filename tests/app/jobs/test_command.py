@@ -52,7 +52,7 @@ async def test_jobs_are_shown_and_moved(tmp_path: Path, capsys: pytest.CaptureFi
         assert capsys.readouterr().err == "parley: This is a caller's key; fine-tuning and packs need an operator's\n"
         assert await parley(url, "--key", "operator", "show", done.id) == 0
         run = place.jobs / "runs" / done.id / "run"
-        assert f"for `parley packs build`: {run}" in capsys.readouterr().out
+        assert f"for `parley packs build`: --recognizer {run}" in capsys.readouterr().out
         assert await parley(url, "--key", "operator", "show", job.id) == 0
         assert "step 50/100" in capsys.readouterr().out
         assert await parley(url, "logs", job.id, "--key", "operator") == 0  # last, as people write it

@@ -10,6 +10,7 @@ import httpx
 import pytest
 
 from app.cards import read_card
+from app.jobs.store import Store
 from app.packs import find_pack
 from tests.app.jobs.packs import write_job, write_pack
 from tests.app.jobs.place import Place
@@ -69,6 +70,24 @@ async def test_a_missed_gate_is_overridden_only_in_words(place: Place, client: h
         assert "recognizer, wer: 0.04 share (n 120 words, gate <= 0.01 missed)" in refused["message"]
     assert (await post(client, "/packs/de@2/promote", force="heard by hand"))["words"] == "heard by hand"
     assert read_card(find_pack(place.packs, "de"))["forced"][0]["words"] == "heard by hand"
+
+
+async def test_a_joint_job_becomes_all_stages(place: Place, client: httpx.AsyncClient) -> None:
+    job = write_job(place, "succeeded")
+    store = Store(place.jobs)
+    store.change(job.id, method="joint")
+    store.close()
+    run = place.jobs / "runs" / job.id / "run"
+    for stage in ("recognizer", "language", "voice"):
+        (run / stage / "export" / stage).mkdir(parents=True)
+        (run / stage / "export" / stage / "model.bin").write_bytes(stage.encode())
+    shown = (await client.get(f"/fine_tuning/jobs/{job.id}")).json()
+    assert shown["exports"] == {stage: str(run / stage) for stage in ("recognizer", "language", "voice")}
+    await post(client, "/packs", pack="de@2", like="de", models=[job.id])
+    pack = find_pack(place.packs, "de@2")
+    folders = (pack.recognizer_folder, pack.language_folder, pack.voice_folder)
+    assert [(folder / "model.bin").read_bytes() for folder in folders] == [b"recognizer", b"language", b"voice"]
+    assert read_card(pack)["not_measured"] == ["language", "recognizer", "voice"]
 
 
 async def test_what_cannot_be_built_or_promoted(place: Place, client: httpx.AsyncClient) -> None:
