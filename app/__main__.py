@@ -19,8 +19,8 @@ from typing import Any
 
 from fastapi import FastAPI
 
-from app import __version__, config, listen, metrics, models, packs_command, supervisor, talk, tracing
-from app.access import Access
+from app import __version__, config, keys_command, listen, metrics, models, packs_command, supervisor, talk, tracing
+from app.access import Access, check_bind, is_loopback
 from app.bench import command as bench
 from app.catalogue import Catalogue
 from app.config import Settings
@@ -52,6 +52,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         commands.add_parser("packs", help="versions of language packs: build, promote, roll back")
     )
     jobs_command.add_arguments(commands.add_parser("jobs", help="fine-tuning jobs of a running service"))
+    keys_command.add_arguments(commands.add_parser("keys", help="API keys of callers and operators, with their limits"))
     commands.add_parser("bench", add_help=False, help="measures this machine; parley bench --help")
     # Training adds its commands by entry points, so that the service never imports it.
     added = {entry.name: entry for entry in importlib.metadata.entry_points(group="parley.commands")}
@@ -72,7 +73,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
             return packs_command.run(args)
         if args.command == "jobs":
             return jobs_command.run(args)
+        if args.command == "keys":
+            return keys_command.run(args)
         settings = config.settings_of(args)
+        check_bind(settings.host, closed=bool(settings.api_keys) or _has_made_keys(args.command, settings))
         _log_to_stderr(args.command, settings.log_level)
         if args.command == "serve":
             return asyncio.run(_serve(settings))
@@ -95,6 +99,19 @@ def _run_added(entry: importlib.metadata.EntryPoint, arguments: Sequence[str]) -
     except ModuleNotFoundError as error:
         print(f"parley: {entry.name} needs {error.name}, which `make install` brings", file=sys.stderr)
         return 1
+
+
+def _has_made_keys(command: str, settings: Settings) -> bool:
+    """Whether callers of a gateway need a key of the database; workers know those of the settings alone."""
+    if command not in ("serve", "gateway") or is_loopback(settings.host):
+        return False
+    from app import keys
+
+    database = keys.access_database(settings.key_database)
+    if not database.begun:
+        return False
+    with contextlib.closing(database), database.session() as session:
+        return "caller" in keys.scopes_made(session)
 
 
 async def _serve(settings: Settings) -> int:
@@ -179,7 +196,13 @@ async def _supervise(children: Sequence[supervisor.Child], ready: Callable[[], N
 def _run_process(command: str, settings: Settings) -> None:
     if settings.otel_endpoint:
         tracing.start(settings.otel_endpoint, command)
-    access = Access(settings.api_keys, settings.operator_keys, settings.hosts, settings.origins)
+    accounts = None
+    if command == "gateway":
+        from app.accounts import Accounts
+        from app.keys import access_database
+
+        accounts = Accounts(access_database(settings.key_database))
+    access = Access(settings.api_keys, settings.operator_keys, settings.hosts, settings.origins, accounts)
     pack = find_pack(Path(settings.packs), settings.pack)
     app = _gateway(settings, pack, access) if command == "gateway" else _worker(command, settings, pack, access)
     tls = {"tls_cert": settings.tls_cert, "tls_key": settings.tls_key}

@@ -111,17 +111,18 @@ def _is_among(key: str, known: Collection[str]) -> bool:
     return sum(hmac.compare_digest(offered, one.encode()) for one in known) > 0
 
 
-def check_bind(host: str, api_keys: Collection[str], *, others: bool = False) -> None:
-    """Refuses to serve a public address to everyone. Raises SettingsError saying why.
-
-    `others`: there are keys besides these.
-    """
-    if any(not key or not key.isascii() or not key.isprintable() or " " in key for key in api_keys):
+def check_keys(keys: Collection[str]) -> None:
+    """Refuses keys that no header can carry. Raises SettingsError."""
+    if any(not key or not key.isascii() or not key.isprintable() or " " in key for key in keys):
         raise SettingsError("an API key must be printable ASCII without spaces, and not empty")
-    if not is_loopback(host) and not api_keys and not others:
+
+
+def check_bind(host: str, *, closed: bool) -> None:
+    """Refuses to serve a public address to everyone; `closed`: a key is asked for. Raises SettingsError saying why."""
+    if not is_loopback(host) and not closed:
         raise SettingsError(
             f"refusing to listen on {host or 'every address'} without an API key: anybody who reaches this machine"
-            f" could talk to the service; set a key (PARLEY_API_KEY, or parley keys create), or listen on 127.0.0.1"
+            f" could talk to the service; make one (PARLEY_API_KEY, or `parley keys create`), or listen on 127.0.0.1"
         )
 
 

@@ -7,8 +7,9 @@ import tempfile
 
 import pytest
 
-# A service that a test starts must not go on with the jobs of whoever develops here.
+# A service that a test starts must not go on with the jobs and keys of whoever develops here.
 os.environ.setdefault("PARLEY_JOBS", os.path.join(tempfile.gettempdir(), f"parley-no-jobs-{os.getpid()}"))
+os.environ.setdefault("PARLEY_KEY_DATABASE", os.path.join(tempfile.gettempdir(), f"parley-no-keys-{os.getpid()}"))
 
 
 def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
