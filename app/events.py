@@ -172,7 +172,7 @@ def parse(frame: str | bytes) -> Event:
 def explain(error: ValidationError, *, prefix: str = "", skip: int = 0) -> BadRequest:
     """The first fault of a validation as one BadRequest; `skip` leading parts of its path are the union's tag."""
     fault = error.errors(include_url=False)[0]
-    path = path_of(((prefix,) if prefix else ()) + fault["loc"][skip:])
+    path = ".".join(filter(None, (prefix, path_of(fault["loc"][skip:]))))
     if fault["type"] in ("union_tag_invalid", "union_tag_not_found"):
         if not fault["loc"]:
             return BadRequest(f"unknown event type {fault['input'].get('type')!r}", param="type")
