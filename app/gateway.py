@@ -20,8 +20,9 @@ from starlette.websockets import WebSocketDisconnect
 
 from app import events, metrics, tracing, vad
 from app.access import Access, accepted_subprotocol
+from app.callers import Grant
 from app.catalogue import Catalogue
-from app.errors import BadRequest, ParleyError, ServiceFull, SlowClient
+from app.errors import AccessDenied, BadRequest, LimitReached, ParleyError, ServiceFull, SlowClient
 from app.jobs.service import Jobs, off_routes
 from app.loop_load import LoopLoad
 from app.packs import Pack
@@ -33,6 +34,7 @@ from app.server_events import Error
 from app.session import SESSION_SECONDS, Session
 from app.speaking import Workers
 from app.tools import Toolbox
+from app.visits import Visit, visit_of
 from app.workers.base import LanguageModel, Recognizer, Synthesizer
 
 log = logging.getLogger("parley.gateway")
@@ -140,28 +142,35 @@ def create_app(
 
     @app.websocket("/v1/realtime")
     async def realtime(socket: WebSocket, model: str = "", intent: str = "", parley_timings: bool = False) -> None:
-        with contextlib.ExitStack() as held:
+        visit = visit_of(socket.scope)
+        grant = visit.caller.grant or Grant()
+        model = grant.session.get("model") or model
+        answers = grant.session.get("type", "realtime" if intent != "transcription" else intent) == "realtime"
+        async with contextlib.AsyncExitStack() as held:
             try:
                 pack = catalogue.find(model)
                 held.enter_context(seats)
+                await held.enter_async_context(visit.call())
+                session = Session(
+                    pack,
+                    workers,
+                    vad=listening,
+                    model=model or pack.name,
+                    toolbox=Toolbox(pack.language_model.tools, now=lambda: datetime.now().astimezone()),
+                    answers=answers,
+                    changes=grant.session,
+                    timings=parley_timings,
+                    audio_ahead_seconds=options.audio_ahead_seconds,
+                )
             except ParleyError as error:
                 await _deny(socket, error)
                 return
             held.enter_context(metrics.SESSIONS.track_inprogress())
             await socket.accept(subprotocol=accepted_subprotocol(socket.scope.get("subprotocols", ())))
-            session = Session(
-                pack,
-                workers,
-                vad=listening,
-                model=model or pack.name,
-                toolbox=Toolbox(pack.language_model.tools, now=lambda: datetime.now().astimezone()),
-                answers=intent != "transcription",
-                timings=parley_timings,
-                audio_ahead_seconds=options.audio_ahead_seconds,
-            )
             tracing.session.set(session.id)
+            visit.measure = lambda: session.audio_seconds
             async with session:
-                await _converse(socket, session, options.patience_seconds, seats)
+                await _converse(socket, session, options.patience_seconds, seats, visit)
 
     return app
 
@@ -184,30 +193,33 @@ async def _deny(socket: WebSocket, error: ParleyError) -> None:
     await socket.accept(subprotocol=accepted_subprotocol(socket.scope.get("subprotocols", ())))
     await socket.send_text(Error(envelope_of(error)["error"] | {"event_id": None}).dump())
     reason = error.message.encode()[:123].decode(errors="ignore")  # RFC 6455 section 5.5: a close holds no more
-    await socket.close(TRY_AGAIN_LATER if isinstance(error, ServiceFull) else POLICY_VIOLATION, reason)
+    await socket.close(TRY_AGAIN_LATER if isinstance(error, ServiceFull | LimitReached) else POLICY_VIOLATION, reason)
 
 
-async def _converse(socket: WebSocket, session: Session, patience_seconds: float, seats: Seats) -> None:
-    """Two pumps, until the client leaves, stops reading, its hour is over, or the process leaves and it is quiet."""
+async def _converse(socket: WebSocket, session: Session, patience_seconds: float, seats: Seats, visit: Visit) -> None:
+    """Two pumps, until the client leaves, stops reading, its hour or what its key may is over, or the process leaves
+
+    and it is quiet.
+    """
     code, reason = 1000, ""
     writing = asyncio.create_task(_write(socket, session, patience_seconds))
     reading = asyncio.create_task(_read(socket, session))
     leaving = asyncio.create_task(_quiet_while_draining(session, seats))
-    pumps = {writing, reading, leaving}
+    pumps = {writing, reading, leaving, asyncio.create_task(visit.watch())}
     try:
         done, _ = await asyncio.wait(pumps, timeout=SESSION_SECONDS, return_when=asyncio.FIRST_COMPLETED)
         if not done:
             expired = BadRequest("Your session hit the maximum duration of 60 minutes.", code="session_expired")
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(CLOSE_SECONDS):  # time for the frame to leave
-                    await session.refuse(expired, None)
-                    await asyncio.wait({writing})
+            await _last_words(session, expired, writing)
         for task in done:
             task.result()
         if leaving in done:
             code, reason = SERVICE_RESTART, "This service is being replaced; call again"
     except WebSocketDisconnect:
         return
+    except (AccessDenied, LimitReached) as error:
+        await _last_words(session, error, writing)
+        code, reason = POLICY_VIOLATION, error.message
     except SlowClient as error:
         log.warning("[%s] ended: %s", session.id, error.message)
         metrics.REFUSALS.labels(error.code).inc()
@@ -220,6 +232,14 @@ async def _converse(socket: WebSocket, session: Session, patience_seconds: float
     with contextlib.suppress(RuntimeError, TimeoutError):
         async with asyncio.timeout(CLOSE_SECONDS):
             await socket.close(code, reason)
+
+
+async def _last_words(session: Session, error: ParleyError, writing: asyncio.Task[None]) -> None:
+    """Tells the client why its session ends, and gives the frame time to leave."""
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(CLOSE_SECONDS):
+            await session.refuse(error, None)
+            await asyncio.wait({writing})
 
 
 async def _quiet_while_draining(session: Session, seats: Seats) -> None:

@@ -64,11 +64,17 @@ class Listening:
         self._idle_since: float | None = None
         self._utterance: Utterance | None = None  # the one being heard
         self._buffer_full = False  # an uncommitted buffer has reached its limit, and the client was told
+        self._item_seconds = 0.0  # of audio that came in items
 
     @property
     def is_quiet(self) -> bool:
         """Nobody speaks."""
         return self._utterance is None and self._turn.ear is Ear.QUIET
+
+    @property
+    def heard_seconds(self) -> float:
+        """All audio that the caller has sent."""
+        return self._hearing.heard_seconds + self._item_seconds
 
     async def reconfigure(self, config: SessionConfig) -> None:
         """The session has changed; what was heard under another turn detection is forgotten."""
@@ -137,6 +143,7 @@ class Listening:
         line = line_of(self.config.audio.input.format.type)
         pcm = line.feed(audio[: len(audio) - len(audio) % BYTES_PER_SAMPLE])
         seconds = seconds_of(pcm, REALTIME_RATE)
+        self._item_seconds += seconds
         if seconds > MAX_UTTERANCE_SECONDS:
             message = f"got {seconds:.0f} s of audio, at most {MAX_UTTERANCE_SECONDS:.0f} s of one item are heard"
             failure = {"type": "invalid_request_error", "code": BadRequest.code, "message": message}

@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import AsyncIterator, Coroutine, MutableMapping
+from collections.abc import AsyncIterator, Coroutine, Mapping, MutableMapping
 from types import TracebackType
 from typing import Any, Self, TypeAlias
 
@@ -16,9 +16,8 @@ from app import events as got
 from app import metrics, session_config
 from app import server_events as out
 from app.conversation import Conversation
-from app.errors import BadRequest, ParleyError
+from app.errors import AccessDenied, BadRequest, LimitReached, ParleyError
 from app.listening import Listening
-from app.names import is_alias, voice_of
 from app.outbox import Outbox
 from app.packs import Pack
 from app.response import Booking
@@ -48,10 +47,11 @@ class Session:
         model: str,
         toolbox: Toolbox,
         answers: bool = True,
+        changes: Mapping[str, Any] | None = None,
         timings: bool = False,
         audio_ahead_seconds: float = 4.0,
     ) -> None:
-        """`answers`: false for a session that only transcribes.
+        """`answers`: false for a session that only transcribes. `changes`: a session.update to begin with.
 
         `audio_ahead_seconds`: how far audio may be sent before the time at which it is heard.
         """
@@ -60,7 +60,7 @@ class Session:
         self._pack = pack
         self._expires_at = int(time.time()) + SESSION_SECONDS
         self._defaults = session_config.initial_config(pack, model, answers=answers)
-        self._config = self._defaults
+        self._config = session_config.changed(self._defaults, changes or {}, self._defaults, pack)
         self._conversation = Conversation()
         self._turn = Turn()
         self._outbox: Outbox[Booking] = Outbox(OUTBOX_LIMIT)
@@ -120,7 +120,8 @@ class Session:
         """Tells the client what was wrong with its event."""
         self._log.info("refused: %s", error.message)
         metrics.REFUSALS.labels(error.code).inc()
-        kind = "invalid_request_error" if isinstance(error, BadRequest) else "server_error"
+        theirs = isinstance(error, BadRequest | AccessDenied | LimitReached)
+        kind = "invalid_request_error" if theirs else "server_error"
         body = {"type": kind, "code": error.code, "message": error.message, "param": error.param, "event_id": event_id}
         await self._put(out.Error(body))
 
@@ -160,10 +161,7 @@ class Session:
                 await self._speaking.cancel(event.response_id)
 
     async def _update(self, patch: Json) -> None:
-        config = session_config.merge(self._config, patch, self._defaults)
-        if not is_alias(config.model) and config.model not in (self._pack.name, self._pack.reference):
-            raise BadRequest(f"the model of a session cannot change, got {config.model!r}", param="session.model")
-        voice_of(session_config.voice_name(config.audio.output.voice), self._pack.voice.names)
+        config = session_config.changed(self._config, patch, self._defaults, self._pack)
         if self._speaking.has_spoken and config.audio.output.voice != self._config.audio.output.voice:
             raise BadRequest(
                 "the voice of a session cannot change once it has spoken",
@@ -175,6 +173,11 @@ class Session:
         await self._put(out.SessionUpdated(self._dump()))
 
     # 2. Out to the socket.
+
+    @property
+    def audio_seconds(self) -> float:
+        """Heard and spoken so far."""
+        return self._listening.heard_seconds + self._speaking.spoken_seconds
 
     @property
     def is_quiet(self) -> bool:

@@ -6,12 +6,14 @@ documentation), and the instructions are the pack's prompt until a client sends 
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Annotated, Any, Literal, TypeAlias
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from app.errors import BadRequest
 from app.events import FunctionTool, Strict, explain
+from app.names import is_alias, voice_of
 from app.packs import Pack
 
 Json: TypeAlias = dict[str, Any]
@@ -171,6 +173,15 @@ def merge(current: SessionConfig, patch: Json, defaults: SessionConfig) -> Sessi
         return SessionConfig.model_validate(merged)
     except ValidationError as error:
         raise explain(error, prefix="session") from error
+
+
+def changed(current: SessionConfig, patch: Mapping[str, Any], defaults: SessionConfig, pack: Pack) -> SessionConfig:
+    """As `merge`, of a session that speaks by `pack`: its model stays, its voice is one of the pack's."""
+    config = merge(current, dict(patch), defaults)
+    if not is_alias(config.model) and config.model not in (pack.name, pack.reference):
+        raise BadRequest(f"the model of a session cannot change, got {config.model!r}", param="session.model")
+    voice_of(voice_name(config.audio.output.voice), pack.voice.names)
+    return config
 
 
 def merge_output(output: AudioOutput, patch: Json) -> AudioOutput:

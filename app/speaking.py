@@ -89,6 +89,8 @@ class Speaking:
         """The reply of the conversation that is running."""
         self.has_spoken = False
         """The caller has got audio: from now on the voice stays."""
+        self.spoken_seconds = 0.0
+        """Audio of all replies so far."""
         self.heard_at = 0.0
         """When the caller will have heard all audio so far, by `time.monotonic()`."""
         self._pack = pack
@@ -264,6 +266,7 @@ class Speaking:
             async for piece in speech:
                 await self._outbox.put(*response.say(piece))
                 self.has_spoken = True
+                self.spoken_seconds += piece.seconds
                 self.heard_at = max(self.heard_at, time.monotonic()) + piece.seconds
                 if clock.first_audio is None and piece.pcm:
                     clock.first_audio = time.monotonic()
