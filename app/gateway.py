@@ -22,6 +22,7 @@ from app import events, metrics, tracing, vad
 from app.access import Access, accepted_subprotocol
 from app.callers import Grant
 from app.catalogue import Catalogue
+from app.client_secrets import client_secret_routes
 from app.errors import AccessDenied, BadRequest, LimitReached, ParleyError, ServiceFull, SlowClient
 from app.jobs.service import Jobs, off_routes
 from app.loop_load import LoopLoad
@@ -95,11 +96,14 @@ def create_app(
     app.include_router(transcription_routes(workers.recognizer, catalogue))
     app.include_router(speech_routes(workers.synthesizer, catalogue))
     app.include_router(chat_routes(workers.language, catalogue))
+    access = access or Access()
+    if access.accounts is not None:
+        app.include_router(client_secret_routes(access.accounts, catalogue))
     for router in jobs.routers if jobs else (off_routes(),):
         app.include_router(router)
     app.mount("/web", StaticFiles(directory=WEB), name="web")
     app.add_middleware(SafeHeaders)
-    install(app, access or Access())
+    install(app, access)
 
     @app.get("/", include_in_schema=False)
     async def page() -> FileResponse:

@@ -21,6 +21,7 @@ from app.names import Models, voice_of
 from app.reply import Speech, clauses, close, speak
 from app.rest import MAX_UPLOAD, api_router, envelope_of
 from app.rest_stream import DONE, EVENT_STREAM, Stream, all_of, first_of, resumed, sse, while_connected
+from app.visits import Visit, visit_of
 from app.workers.base import Recognition, Recognizer, Synthesizer, Transcript
 
 MAX_INPUT: Final = 4096  # characters of a speech request, as OpenAI's
@@ -51,7 +52,7 @@ def transcription_routes(recognizer: Recognizer, models: Models) -> APIRouter:
         asked = models.served(model)
         granularities = [*granularities, *bare_granularities]
         _check_form(response_format, granularities, stream=stream)
-        waveform = await _waveform(file)
+        waveform = await _waveform(request, file)
         timed = response_format in TIMED
         heard = hear(recognizer, waveform, language, prompt, asked.model, word_times=timed)
         if stream:
@@ -71,7 +72,7 @@ def transcription_routes(recognizer: Recognizer, models: Models) -> APIRouter:
         """English of English; no recognizer here translates, and what was said in another language is refused."""
         asked = models.served(model)
         _check_form(response_format, (), stream=False)
-        waveform = await _waveform(file)
+        waveform = await _waveform(request, file)
         heard = hear(recognizer, waveform, "", prompt, asked.model, word_times=response_format in TIMED)
         transcripts = await while_connected(request, all_of(heard))
         for part in transcripts:
@@ -104,11 +105,13 @@ def _check_form(response_format: str, granularities: Sequence[str], *, stream: b
             )
 
 
-async def _waveform(file: UploadFile) -> Waveform:
+async def _waveform(request: Request, file: UploadFile) -> Waveform:
     data = await file.read(MAX_UPLOAD + 1)
     if len(data) > MAX_UPLOAD:
         raise HTTPException(413, f"The file has more than {MAX_UPLOAD} bytes, the most that is accepted")
-    return await asyncio.to_thread(decode, data)
+    waveform = await asyncio.to_thread(decode, data)
+    visit_of(request.scope).audio_seconds += len(waveform) / HEARING_RATE
+    return waveform
 
 
 def _answer(
@@ -246,7 +249,7 @@ def speech_routes(synthesizer: Synthesizer, models: Models) -> APIRouter:
             first = await while_connected(request, first_of(pieces))
         except UnknownModel as error:  # the route's resource is the model; a voice is a parameter of it
             raise BadRequest(error.message, param="voice") from error
-        audio = _encoded(resumed(first, pieces), wanted)
+        audio = _encoded(resumed(first, pieces), wanted, visit_of(request.scope))
         if body.stream_format == "sse":
             return Stream(_speech_events(audio), pieces, EVENT_STREAM)
         return Stream(audio, pieces, CONTENT_TYPES[wanted])
@@ -258,10 +261,11 @@ async def _whole(text: str) -> AsyncIterator[str]:
     yield text
 
 
-async def _encoded(pieces: AsyncIterator[Speech], name: str) -> AsyncIterator[bytes]:
+async def _encoded(pieces: AsyncIterator[Speech], name: str, visit: Visit) -> AsyncIterator[bytes]:
     """Speech as a file, piece by piece. A failure cuts the answer short, so that it is not taken for its end."""
     encoder = open_encoder(name, REALTIME_RATE)
     async for piece in pieces:
+        visit.audio_seconds += piece.seconds
         if data := await asyncio.to_thread(encoder.feed, piece.pcm):
             yield data
     if data := encoder.finish():
