@@ -25,6 +25,7 @@ from finetune.errors import ConfigError
 from finetune.evaluate.normal import base_language
 from finetune.loop import Task, train
 from finetune.recipes import recognizer_export as export
+from finetune.recipes.recognizer_average import average, weights_of
 from finetune.recipes.recognizer_batches import Batches
 from finetune.recipes.recognizer_clips import Features
 from finetune.recipes.recognizer_config import Config
@@ -52,6 +53,7 @@ def run(config: Config, *, dry_run: bool = False, resume: bool = False) -> None:
         code = language_code(tokenizer.backend_tokenizer, network.multilingual, language, config)
         if config.new_token_like:
             tokenizer = add_token(network, base, f"<|{code}|>", f"<|{config.new_token_like}|>")
+    before = weights_of(network) if config.export.average.shares else {}
     network = prepare(network, config)
     encoder = Encoder(tokenizer.backend_tokenizer, network.multilingual, config.text, {language: code})
 
@@ -86,8 +88,10 @@ def run(config: Config, *, dry_run: bool = False, resume: bool = False) -> None:
     # 6. Training, from the checkpoint where there is one; leaves the best weights in the model
     train(task, config.training, opened)
 
-    # 7. Export, proved against the trainer on clips of dev
+    # 7. Weights between these and the base's, where they are asked for; export, proved against the trainer on dev
     if opened.main:
+        if before:
+            opened.note(average=average(network, before, config.export.average, lambda: measured(dev, network)))
         export.export(opened, network, tokenizer, encoder, new.dev, windows, base, language, code, config)
 
 

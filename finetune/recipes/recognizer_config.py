@@ -44,9 +44,24 @@ class Rehearsal:
 
 
 @dataclass(frozen=True)
+class Average:
+    """`export.average:`, weights between the base's and the trained ones, chosen on dev."""
+
+    shares: tuple[float, ...] = ()
+    """Of the base that are tried, beside none; empty: the trained weights are exported."""
+    may_rise: float = 0.01
+    """By how much the error rate on dev of what is rehearsed may be above the base's."""
+
+    def __post_init__(self) -> None:
+        for share in self.shares:
+            _share("average.shares", share)
+
+
+@dataclass(frozen=True)
 class Export:
     """`export:`."""
 
+    average: Average = field(default_factory=Average)
     quantization: Literal["int8", "float32", "float16", "int8_float16"] = "int8"
     """Of the exported file. A CPU computes the float16 ones in float32."""
     parity_clips: int = 20
@@ -107,6 +122,8 @@ class Config:
         for name in ("rows", "dev_clips"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name}: got {getattr(self, name)}, expected 1 or more")
+        if self.export.average.shares and not self.rehearsal.data:
+            raise ValueError("export.average: got shares without rehearsal.data, expected some, whose dev decides")
         if self.language_token and self.new_token_like:
             raise ValueError("new_token_like: got one beside language_token, expected at most one of the two")
         if self.new_token_like and self.method == "lora":
