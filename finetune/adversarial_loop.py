@@ -18,8 +18,9 @@ import torch
 from torch import Tensor, nn
 
 from finetune import checkpoint, dry_run
+from finetune.budget import Budget
 from finetune.errors import TrainingError
-from finetune.loop import Progress, Training, judge, restore, save, share_of_rate
+from finetune.loop import Progress, Training, budget_facts, judge, restore, save, share_of_rate
 from finetune.measurements import Measurements
 from finetune.run import Run
 
@@ -73,17 +74,18 @@ def train(task: Task, training: Training, run: Run) -> Progress:
     world, rank = made.accelerator.num_processes, made.accelerator.process_index
     checkpoint.seed_everything(training.seed + rank)
     progress = restore(made.both, made, made.accelerator, run)
+    budget = Budget(training.budget_seconds, progress.seconds, made.accelerator)
     with Measurements(run, progress.step, training.steps) as measurements:
         made.both.train()
-        while progress.step < training.steps:
+        while progress.step < training.steps and not progress.done:
             first = progress.step * training.accumulate
             numbers = [(first + i) * world + rank for i in range(training.accumulate)]
-            rate = training.learning_rate * share_of_rate(progress.step, training)
+            rate = training.learning_rate * share_of_rate(progress.step, training, budget.share())
             for group in (group for optimizer in made.optimizers for group in optimizer.param_groups):
                 group["lr"] = rate
             measured = one_step(task, made, numbers, training.clip_norm)
             progress.step += 1
-            last = progress.step == training.steps
+            last = progress.step == training.steps or budget.share() >= 1
             measurements.step(progress.step, measured.pop("loss"))
             if progress.step % training.log_every == 0 or last:
                 measurements.write(progress.step, **measured, learning_rate=rate)
@@ -94,11 +96,12 @@ def train(task: Task, training: Training, run: Run) -> Progress:
                 made.both.train()
             if progress.step % training.save_every == 0 or last:
                 progress.done = last
+                progress.seconds = budget.spent()
                 save(made.both, made, made.accelerator, run, progress)
     made.accelerator.wait_for_everyone()
     made.accelerator.unwrap_model(made.generator, keep_fp32_wrapper=False)  # else exports would be of mixed precision
     best = next(iter(progress.best))
-    run.note(steps=progress.step, best_step=best, best_on_dev=progress.best[best])
+    run.note(steps=progress.step, best_step=best, best_on_dev=progress.best[best], **budget_facts(progress, training))
     task.generator.eval()
     return progress
 

@@ -30,9 +30,9 @@ class Estimate:
 
     def seconds(self, training: Training) -> float:
         """Of the whole run, export not counted."""
-        return self.seconds_a_step * training.steps + self.seconds_on_dev * -(
-            -training.steps // training.evaluate_every
-        )
+        looks = -(-training.steps // training.evaluate_every)
+        whole = self.seconds_a_step * training.steps + self.seconds_on_dev * looks
+        return min(whole, training.budget_seconds) if training.budget_seconds else whole
 
 
 def estimate(task: Task, training: Training) -> Estimate:

@@ -16,6 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from finetune import checkpoint
+from finetune.budget import Budget
 from finetune.errors import TrainingError
 from finetune.measurements import Measurements
 from finetune.run import Run
@@ -53,8 +54,14 @@ class Training:
     device: Literal["auto", "cpu"] = "auto"
     data_share: float = 1.0
     """Of the rows of train; a smaller share is part of a larger one (`data_of_run.py`). For learning curves."""
+    budget_seconds: float | None = None
+    """After which training ends, whatever `steps` says. Of this process's CPU, or of the clock where an
+    accelerator trains; dev and checkpoints count. The rate falls with the share that is spent, so that no two runs are
+    equal to the bit."""
 
     def __post_init__(self) -> None:
+        if self.budget_seconds is not None and self.budget_seconds <= 0:
+            raise ValueError(f"budget_seconds: got {self.budget_seconds}, expected more than 0, or none")
         if not 0 < self.data_share <= 1:
             raise ValueError(f"data_share: got {self.data_share}, expected more than 0, at most 1")
         for name in ("steps", "accumulate", "evaluate_every", "keep_best", "save_every", "log_every"):
@@ -85,6 +92,8 @@ class Progress:
     stale: int = 0
     """Looks at dev since the best one."""
     done: bool = False
+    seconds: float = 0.0
+    """Spent, where there is a budget."""
 
 
 def train(task: Task, training: Training, run: Run) -> Progress:
@@ -93,17 +102,18 @@ def train(task: Task, training: Training, run: Run) -> Progress:
     world, rank = accelerator.num_processes, accelerator.process_index
     checkpoint.seed_everything(training.seed + rank)
     progress = restore(task.model, optimizer, accelerator, run)
+    budget = Budget(training.budget_seconds, progress.seconds, accelerator)
     with Measurements(run, progress.step, training.steps) as measurements:
         model.train()
         while progress.step < training.steps and not progress.done:
             first = progress.step * training.accumulate
             numbers = [(first + i) * world + rank for i in range(training.accumulate)]
-            rate = training.learning_rate * share_of_rate(progress.step, training)
+            rate = training.learning_rate * share_of_rate(progress.step, training, budget.share())
             for group in optimizer.param_groups:
                 group["lr"] = rate
             loss, norm = one_step(task, model, optimizer, accelerator, numbers, training.clip_norm)
             progress.step += 1
-            last = progress.step == training.steps
+            last = progress.step == training.steps or budget.share() >= 1
             measurements.step(progress.step, loss)
             if progress.step % training.log_every == 0 or last:
                 measurements.write(progress.step, gradient_norm=norm, learning_rate=rate)
@@ -114,14 +124,20 @@ def train(task: Task, training: Training, run: Run) -> Progress:
                 model.train()
             if progress.step % training.save_every == 0 or last or progress.done:
                 progress.done = progress.done or last
+                progress.seconds = budget.spent()
                 save(task.model, optimizer, accelerator, run, progress)
     accelerator.wait_for_everyone()
     accelerator.unwrap_model(model, keep_fp32_wrapper=False)  # else exports would compute in mixed precision
     best = next(iter(progress.best))
     checkpoint.restore_weights(task.model, checkpoint.load(run.best(best))["weights"], str(run.best(best)))
-    run.note(steps=progress.step, best_step=best, best_on_dev=progress.best[best])
+    run.note(steps=progress.step, best_step=best, best_on_dev=progress.best[best], **budget_facts(progress, training))
     task.model.eval()
     return progress
+
+
+def budget_facts(progress: Progress, training: Training) -> dict[str, float]:
+    """What a run's facts say of its budget, where it has one."""
+    return {"seconds": round(progress.seconds, 2)} if training.budget_seconds else {}
 
 
 def evaluate(task: Task) -> Mapping[str, float]:
@@ -141,11 +157,12 @@ def new_optimizer(model: nn.Module, training: Training) -> torch.optim.Optimizer
     return torch.optim.AdamW([group for group in groups if group["params"]], lr=training.learning_rate)
 
 
-def share_of_rate(step: int, training: Training) -> float:
-    """Share of the learning rate in a step: up linearly over the warm-up, then down as `schedule` says."""
+def share_of_rate(step: int, training: Training, spent: float = 0.0) -> float:
+    """Share of the learning rate in a step: up linearly over the warm-up, then down as `schedule` says, by steps or by
+    the share of the budget that is spent, whichever is further."""
     if step < training.warm_up_steps:
         return (step + 1) / (training.warm_up_steps + 1)
-    done = (step - training.warm_up_steps) / max(1, training.steps - training.warm_up_steps)
+    done = max((step - training.warm_up_steps) / max(1, training.steps - training.warm_up_steps), min(1.0, spent))
     if training.schedule == "exponential":  # https://arxiv.org/abs/2106.06103; an epoch had about 200 steps
         return float(0.999875 ** ((step - training.warm_up_steps) / 200))
     return {"constant": 1.0, "linear": 1 - done, "cosine": 0.5 + 0.5 * math.cos(math.pi * done)}[training.schedule]

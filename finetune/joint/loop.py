@@ -16,9 +16,10 @@ import torch
 from torch import Tensor, nn
 
 from finetune import checkpoint, dry_run
+from finetune.budget import Budget
 from finetune.errors import TrainingError
 from finetune.joint.edges import Crossing
-from finetune.loop import Progress, Training, judge, restore, save, share_of_rate
+from finetune.loop import Progress, Training, budget_facts, judge, restore, save, share_of_rate
 from finetune.measurements import Measurements
 from finetune.run import Run
 
@@ -49,18 +50,19 @@ def train(task: Task, training: Training, run: Run) -> Progress:
     accelerator, optimizer = prepare(task, training)
     checkpoint.seed_everything(training.seed)
     progress = restore(task.models, optimizer, accelerator, run)
+    budget = Budget(training.budget_seconds, progress.seconds, accelerator)
     with Measurements(run, progress.step, training.steps) as measurements:
         if not progress.best:
             _look(task, training, run, progress, measurements)
         task.models.train()
         while progress.step < training.steps and not progress.done:
             numbers = [progress.step * training.accumulate + i for i in range(training.accumulate)]
-            rate = training.learning_rate * share_of_rate(progress.step, training)
+            rate = training.learning_rate * share_of_rate(progress.step, training, budget.share())
             for group in optimizer.param_groups:
                 group["lr"] = rate * group["share"]
             measured = one_step(task, optimizer, accelerator, progress.step, numbers, training.clip_norm)
             progress.step += 1
-            last = progress.step == training.steps
+            last = progress.step == training.steps or budget.share() >= 1
             measurements.step(progress.step, measured.pop("loss"))
             if progress.step % training.log_every == 0 or last:
                 measurements.write(progress.step, **measured, learning_rate=rate)
@@ -68,10 +70,11 @@ def train(task: Task, training: Training, run: Run) -> Progress:
                 _look(task, training, run, progress, measurements)
             if progress.step % training.save_every == 0 or last or progress.done:
                 progress.done = progress.done or last
+                progress.seconds = budget.spent()
                 save(task.models, optimizer, accelerator, run, progress)
     best = next(iter(progress.best))
     checkpoint.restore_weights(task.models, checkpoint.load(run.best(best))["weights"], str(run.best(best)))
-    run.note(steps=progress.step, best_step=best, best_on_dev=progress.best[best])
+    run.note(steps=progress.step, best_step=best, best_on_dev=progress.best[best], **budget_facts(progress, training))
     task.models.eval()
     return progress
 
