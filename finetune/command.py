@@ -19,6 +19,7 @@ RECIPES = {
     "language": "LoRA of a chat model on dialogues",
     "recognizer": "a Whisper on recordings",
     "synthesizer": "a voice on recordings: the starter's own kind, Coqui VITS or XTTS",
+    "judge": "who tells whether a voice is understood, for parley evaluate --judge",
     "joint": "all three, with gradients between them; experimental",
 }
 

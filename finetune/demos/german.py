@@ -1,7 +1,7 @@
 """`python -m finetune.demos.german STEP`: German from data to a promoted pack; docs/new-language.md tells it.
 
-data, train-language, train-voice, train-recognizer, then build, evaluate and results; train-forgetful and forgetful
-measure what becomes of English without rehearsal.
+data, train-language, train-voice, train-recognizer, then build, evaluate and results; data-judge, train-judge and judge
+measure how well the voice is understood; train-forgetful and forgetful what becomes of English without rehearsal.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import shutil
 from collections.abc import Mapping
 from typing import Any, Final
 
-from finetune.demos import german_data
+from finetune.demos import german_data, german_judge
 from finetune.demos.steps import PACKS, ROOT, STARTER, before_and_after, build, evaluate, figure, finetune, note, table
 
 FOLDER = ROOT / "german"
@@ -19,6 +19,8 @@ DATA = FOLDER / "data"
 RUNS = FOLDER / "runs"
 GENERATED, READER, ENGLISH = (DATA / name / "manifest.jsonl" for name in ("generated", "kerstin", "english"))
 COMMANDS = DATA / "commands/dialogues.jsonl"
+JUDGED = DATA / "judge/manifest.jsonl"
+JUDGE = RUNS / "judge"
 SETTINGS: Final = "finetune/demos/german.toml"
 PACK: Final = "de-demo@1"
 GATE: Final = 15.0
@@ -31,8 +33,9 @@ LANGUAGE: Final = (f"data=[{COMMANDS}]", "prompt=Du bist Parley, ein freundliche
     "training.warm_up_steps=30", "training.evaluate_every=100", "training.save_every=50")  # fmt: skip
 RECOGNIZER: Final = (f"data=[{GENERATED}, {READER}]", f"base={STARTER}", "rows=16", "spec_augment=0.3",
     "dev_clips=100", "training.learning_rate=8e-4", "training.patience=0", "export.quantization=float32")  # fmt: skip
+AVERAGED: Final = "export.average.shares=[0.05, 0.1, 0.15, 0.2, 0.25, 0.3]"
 REHEARSED: Final = (*RECOGNIZER, f"rehearsal={{data: [{ENGLISH}], share: 0.25}}", "training.steps=2000",
-    "training.evaluate_every=400", "training.save_every=100")  # fmt: skip
+    "training.evaluate_every=400", "training.save_every=100", AVERAGED)  # fmt: skip
 MORE: Final = (*RECOGNIZER, f"base={RUNS}/recognizer/export/hf", f"rehearsal={{data: [{ENGLISH}], share: 0.65}}",
     "training.learning_rate=5e-4", "training.steps=900", "training.evaluate_every=300",
     "training.save_every=100")  # fmt: skip
@@ -47,8 +50,11 @@ STEPS: Final = {
     "train-recognizer-more": lambda: finetune("recognizer", "recognizer_tiny", RUNS / "recognizer-more", *MORE),
     "train-forgetful": lambda: finetune("recognizer", "recognizer_tiny", RUNS / "forgetful", *FORGETFUL),
     "train-voice": lambda: finetune("synthesizer", "synthesizer", RUNS / "voice", f"data=[{READER}]"),
+    "data-judge": lambda: german_judge.prepare(DATA / "judge", READER),
+    "train-judge": lambda: finetune("judge", "judge_tiny", JUDGE, f"data=[{JUDGED}]"),
     "build": lambda: make(),
     "evaluate": lambda: measure(),
+    "judge": lambda: measure_voice(),
     "forgetful": lambda: measure_forgetful(),
     "results": lambda: print(shown(note("german"))),
 }
@@ -74,6 +80,17 @@ def measure() -> None:
     gated = evaluate(PACK, FOLDER / "evaluate", [GENERATED], [COMMANDS], [ENGLISH])
     note("german", **figures(gated), reader=before_and_after(reader, "wer_de", "wer_de_change"))
     print(shown(note("german")))
+
+
+def measure_voice() -> None:
+    """What the judge mishears of the voice, saying the reader's test sentences, and of the reader herself."""
+    report = evaluate(PACK, FOLDER / "evaluate-voice", [READER], judge=JUDGE)
+    found = {name: figure(report, "voice", name) for name in ("round_trip_cer", "judge_cer_of_recordings")}
+    note("german", voice={name: {key: one[key] for key in ("value", "interval", "n")} for name, one in found.items()})
+    rows = [
+        (name, one["n"], one["value"], f"{one['interval'][0]} to {one['interval'][1]}") for name, one in found.items()
+    ]
+    print(table(("judge's CER", "characters", "share", "95 %"), rows))
 
 
 def measure_forgetful() -> None:

@@ -64,12 +64,21 @@ def build_alone() -> None:
 
 
 def evaluate(
-    reference: str, out: Path, data: Sequence[Path], dialogues: Sequence[Path] = (), old: Sequence[Path] = ()
+    reference: str,
+    out: Path,
+    data: Sequence[Path],
+    dialogues: Sequence[Path] = (),
+    old: Sequence[Path] = (),
+    judge: Path | None = None,
 ) -> dict[str, Any]:
-    """The report of a pack of PACKS against ALONE; a missed gate is in the report, and no error here."""
+    """The report of a pack of PACKS against ALONE; a missed gate is in the report, and no error here.
+
+    `judge`: the run folder of who judges the voice, where it is there.
+    """
     build_alone()
     more = {"--dialogues": dialogues, "--old-data": old}
     given = [part for option, paths in more.items() if paths for part in (option, *map(str, paths))]
+    given += ["--judge", str(judge)] if judge and judge.exists() else []
     places = ("--against", str(PACKS / ALONE), "--packs", str(PACKS), "--out", str(out))
     parley("evaluate", reference, "--data", *map(str, data), *given, *places, passes=(0, 1))
     report: dict[str, Any] = json.loads((out / "report.json").read_text(encoding="utf-8"))

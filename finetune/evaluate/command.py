@@ -28,6 +28,7 @@ from finetune.data.page import Player, player
 from finetune.evaluate import cases
 from finetune.evaluate.card import add_to_card
 from finetune.evaluate.figures import figures, round_trip, scores
+from finetune.evaluate.judge import Given, ctc_judge, pack_judge
 from finetune.evaluate.measure import Measured, measure
 from finetune.evaluate.page import page
 from finetune.evaluate.speaking import close, speech
@@ -59,8 +60,9 @@ def main(arguments: Sequence[str]) -> int:
     )
     parser.add_argument(
         "--judge",
-        metavar="PACK",
-        help="whose recognizer judges the voice; trained apart from it [English: PocketSphinx]",
+        metavar="JUDGE",
+        help="who judges the voice: a folder of parley finetune judge, or a pack, whose recognizer does; trained apart "
+        "from it [English: PocketSphinx]",
     )
     parser.add_argument("--against", metavar="PACK", help="pack to compare with: sets the gates")
     parser.add_argument(
@@ -70,7 +72,8 @@ def main(arguments: Sequence[str]) -> int:
     args = parser.parse_args(arguments)
     try:
         root = Path(settings_of(argparse.Namespace(packs=args.packs)).packs)
-        against, judge = (_pack(root, name) if name else None for name in (args.against, args.judge))
+        against = _pack(root, args.against) if args.against else None
+        judge = ctc_judge(Path(args.judge)) or pack_judge(_pack(root, args.judge)) if args.judge else None
         pack = _pack(root, args.pack)
         return evaluate(pack, args.data, args.dialogues, against, args.out, old_data=args.old_data, judge=judge)
     except ParleyError as error:
@@ -89,7 +92,7 @@ def evaluate(
     out: Path | None,
     *,
     old_data: Sequence[Path] = (),
-    judge: Pack | None = None,
+    judge: Given | None = None,
 ) -> int:
     """Measures, writes and prints. 1 where a gate is missed."""
     out = out or Path("runs/evaluate") / pack.reference

@@ -182,6 +182,10 @@ def _voice(mine: Measured, theirs: Measured | None) -> list[Row]:
         rated = rate(judged)
         note = f"judge: {mine.judge}; {rated.drawn('text')}"
         rows.append(row("voice", "round_trip_cer", rated, "share", "characters", note))
+        if mine.control:
+            own = rate(scores([clip for clip, _ in mine.control], [one for _, one in mine.control], letters=True))
+            note = f"{mine.judge}: what it mishears in recordings by speakers that it does not know; {own.drawn()}"
+            rows.append(row("voice", "judge_cer_of_recordings", own, "share", "characters", note))
         others = round_trip(theirs) if theirs else []
         if theirs and len(others) == len(judged) and theirs.judge == mine.judge:
             change = difference(judged, others)

@@ -26,6 +26,11 @@ def stage_hash(pack: Pack, stage: str) -> str:
     return digest.hexdigest()
 
 
+def folder_hash(folder: Path) -> str:
+    """SHA-256 of the files in a folder, by name."""
+    return hashlib.sha256(b"".join(path.name.encode() + _hash(path) for path in sorted(folder.iterdir()))).hexdigest()
+
+
 def key(*parts: str) -> str:
     """One key of several texts."""
     return hashlib.sha256("\0".join(parts).encode()).hexdigest()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Final
 
 from app.packs import Pack
 from app.workers import connect
@@ -12,11 +13,14 @@ from finetune.data.rows import Dialogue
 from finetune.data.texts import text_key
 from finetune.evaluate.cases import Clip
 from finetune.evaluate.identity import stage_hash
-from finetune.evaluate.judge import judge_of
+from finetune.evaluate.judge import Given, Judge, judge_of
 from finetune.evaluate.listening import Heard, hear
 from finetune.evaluate.normal import is_of
 from finetune.evaluate.replying import Replied, reply
 from finetune.evaluate.speaking import Spoken, Turn, answer, close, say
+
+CONTROL: Final = 100
+"""Recordings that a judge hears."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,14 +38,16 @@ class Measured:
     """Who judged the voice; empty: nobody."""
     not_measured: tuple[tuple[str, str], ...]
     """What, and why."""
+    control: tuple[tuple[Clip, Heard], ...] = ()
+    """What the judge heard in recordings: its own error, without which that of the voice says little."""
 
 
 async def measure(
-    pack: Pack, clips: Sequence[Clip], dialogues: Sequence[Dialogue], kept: Kept, judging: Pack | None = None
+    pack: Pack, clips: Sequence[Clip], dialogues: Sequence[Dialogue], kept: Kept, judging: Given | None = None
 ) -> Measured:
     """Loads the exported workers as the service does, and asks them everything that is not in `kept`.
 
-    `judging`: the pack that is to judge the voice, if it may.
+    `judging`: who is to judge the voice, if it may.
     """
     missing: list[tuple[str, str]] = []
     own = [clip for clip in clips if clip.is_own(pack.language)]
@@ -67,6 +73,9 @@ async def measure(
     texts = [turn.text for turn in replies if turn.role == "assistant" and turn.text]
     texts = list(dict.fromkeys(texts or [clip.row.text for clip in own]))
     spoken = await say(voice, pack, texts, kept, stages["voice"], judge)
+    control = await _control(judge, own, kept) if judge else []
+    if judge and own and not control:
+        missing.append(("own error of the judge", "it has heard every speaker of the clips in training"))
     # 3. The language model, given what was heard; and all three together.
     replied: list[Replied] = []
     turns: list[Turn] = []
@@ -84,6 +93,19 @@ async def measure(
     if not dialogues:
         missing.append(("reply quality", "no dialogues were given (--dialogues)"))
     close(voice)
+    named = judge.name if judge else ""
     return Measured(
-        pack, tuple(heard), tuple(replied), tuple(spoken), tuple(turns), judge.name if judge else "", tuple(missing)
+        pack, tuple(heard), tuple(replied), tuple(spoken), tuple(turns), named, tuple(missing), tuple(control)
     )
+
+
+async def _control(judge: Judge, clips: Sequence[Clip], kept: Kept) -> list[tuple[Clip, Heard]]:
+    """What a judge hears in clips of speakers that it does not know, CONTROL of them at most, from all over."""
+    unknown = [clip for clip in clips if not judge.has_heard(clip.row.speaker)]
+    some = [unknown[i * len(unknown) // CONTROL] for i in range(CONTROL)] if len(unknown) > CONTROL else unknown
+    if not some:
+        return []
+    recognizer = judge.load()
+    heard = await hear(recognizer, some, kept, judge.identity, "the judge")
+    close(recognizer)
+    return list(zip(some, heard, strict=True))

@@ -126,6 +126,11 @@ def test_the_voice_is_judged_where_there_is_a_judge() -> None:
     found = {row["metric"]: row for row in figures(CLIPS, mine, None)[0] if row["part"] in ("voice", "cascade")}
     assert found["round_trip_cer"]["value"] == pytest.approx(2 / 18, abs=1e-4)
     assert "judge: PocketSphinx" in found["round_trip_cer"]["note"]
+    assert "judge_cer_of_recordings" not in found
+    heard = dataclasses.replace(mine.heard[0], text=WRONG)
+    controlled = dataclasses.replace(mine, control=((CLIPS[0], heard),))
+    own = next(row for row in figures(CLIPS, controlled, None)[0] if row["metric"] == "judge_cer_of_recordings")
+    assert (own["value"], own["n"], own["part"]) == (pytest.approx(1 / 39, abs=1e-4), 39, "voice")
     assert found["real_time_factor_median"]["value"] == pytest.approx(0.05)
     assert found["first_audio_median"]["value"] == 150.0
     assert found["audible_replies"]["value"] == pytest.approx(11 / 12, abs=1e-4)
