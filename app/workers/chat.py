@@ -5,13 +5,17 @@ Every reply has a thread of its own; closing the iterator stops it at the next t
 
 from __future__ import annotations
 
+import json
+import re
 import uuid
 from collections.abc import AsyncIterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final
 
 from app import metrics
 from app.errors import BadRequest, PackError, WorkerBusy
+from app.workers import forced_call
 from app.workers.base import ChatRequest, Health, Message, ReplyPart, TextDelta, Tool, ToolCall, Usage
 from app.workers.chat_prompt import ChatTemplate
 from app.workers.generation import Sampling, TextGenerator
@@ -20,6 +24,7 @@ from app.workers.history import is_system, without_oldest_turns
 from app.workers.stop_strings import StopStrings
 
 FILES: Final = ("model.bin", "config.json", "tokenizer.json", "chat_template.jinja")
+WORD_STARTS: Final = ("Ġ", "▁")  # how byte-level BPE and SentencePiece write a space
 MAX_TEMPERATURE: Final = 2.0  # as in OpenAI's API
 
 
@@ -78,27 +83,26 @@ class CTranslate2Chat:
         prompt_tokens = written = 0
         for may_call in (True, False) if tools else (False,):
             prompt, fixed, limit = self._prompt(request, tools if may_call else ())
-            prefix = wanted = ""
-            if forced and may_call:
-                wanted = await self._likeliest(prompt, forced)
-                prefix = _call_of(wanted)
-                prompt = [*prompt, *self._model.tokens(prefix)]
-            parser, stops = HermesParser(prefix), StopStrings(request.stop)
             prompt_tokens += len(prompt)
+            if forced:
+                writer = _Writer(self._model, prompt, self._sampling(request, limit, may_call=True), fixed)
+                yield await self._forced_call(writer, forced, request.tools)
+                yield Usage(prompt_tokens, writer.tokens, "tool_calls")
+                return
+            parser, stops = HermesParser(), StopStrings(request.stop)
             calls, said, refused, reason = 0, False, False, "stop"
             async with self._model.stream(prompt, self._sampling(request, limit, may_call), fixed=fixed) as pieces:
                 async for piece in pieces:
                     for part in parser.finish() if piece is None else parser.feed(piece):
                         if isinstance(part, ParsedCall):
-                            name = wanted or part.name
-                            refused = refused or name not in names or not may_call or pieces.looped
+                            refused = refused or part.name not in names or not may_call or pieces.looped
                             if not refused:
                                 calls += 1
-                                yield ToolCall(f"call_{uuid.uuid4().hex[:24]}", name, part.arguments)
-                        elif not wanted and (text := stops.feed(part)):
+                                yield _call(part.name, part.arguments)
+                        elif text := stops.feed(part):
                             said = True
                             yield TextDelta(text)
-                    if stops.hit or (wanted and calls):
+                    if stops.hit:
                         break
                 else:
                     reason = pieces.finish_reason
@@ -106,9 +110,6 @@ class CTranslate2Chat:
                         said = True
                         yield TextDelta(text)
                 written += pieces.tokens
-            if wanted and not calls:  # whatever the model wrote, the caller asked for a call
-                calls = 1
-                yield ToolCall(f"call_{uuid.uuid4().hex[:24]}", wanted, "{}")
             if not refused or said or calls:
                 break
         yield Usage(prompt_tokens, written, "tool_calls" if calls else reason)
@@ -166,21 +167,61 @@ class CTranslate2Chat:
             raise BadRequest(f"top_p must be above 0 and at most 1, got {top_p}", param="top_p")
         return Sampling(limit, temperature, top_p, "" if may_call else self._call_token)
 
-    async def _likeliest(self, prompt: list[str], names: Sequence[str]) -> str:
-        """The tool that the model would call if it had to call one of these."""
-        if len(names) == 1:
-            return names[0]
-        rows = [[*prompt, *self._model.tokens(_call_of(name) + '", "arguments": {}}')] for name in names]
+    async def _forced_call(self, writer: _Writer, names: Sequence[str], tools: Sequence[Tool]) -> ToolCall:
+        """Of one of these tools, the one that the model finds likeliest."""
+        quoted = [json.dumps(name, ensure_ascii=False)[:-1] for name in names]
+        head = f'{OPEN}{{"name": '
+        chosen = await writer.likeliest(head.rstrip(), [f" {name}" for name in quoted], '", "arguments": {}}')
+        schema = next(tool["function"].get("parameters") for tool in tools if tool["function"]["name"] == names[chosen])
+        written = f'{head}{quoted[chosen]}", "arguments":'
+        return _call(names[chosen], await forced_call.arguments(schema or {}, writer, written))
+
+
+class _Writer:
+    """What a forced call asks the model behind one prompt."""
+
+    def __init__(self, model: TextGenerator, prompt: list[str], sampling: Sampling, fixed: int) -> None:
+        self.tokens = 0
+        """Written by the model so far."""
+        self._model = model
+        self._prompt = prompt
+        self._sampling = sampling
+        self._fixed = fixed
+
+    async def text(self, written: str, end: re.Pattern[str]) -> str:
+        """See `forced_call.Writer`; nothing once the reply's tokens are used up."""
+        left = self._sampling.max_tokens - self.tokens
+        if left < 1:
+            return ""
+        text = ""
+        tokens = self._model.tokens(written)
+        if tokens[-1] in WORD_STARTS:  # the tokenizer's own: what is written ends with a literal, never with a space
+            tokens.pop()
+        prompt = [*self._prompt, *tokens]
+        async with self._model.stream(prompt, replace(self._sampling, max_tokens=left), fixed=self._fixed) as pieces:
+            async for piece in pieces:
+                text += piece or ""
+                if found := end.match(text):
+                    text = found["body"] or ""
+                    break
+            self.tokens += pieces.tokens
+        return text
+
+    async def likeliest(self, written: str, choices: Sequence[str], rest: str = "") -> int:
+        """See `forced_call.Writer`. Of the `rest` behind a choice only what tells that it is over counts: a token."""
+        if len(choices) == 1:
+            return 0
+        start = len(self._prompt)
+        rows = [[*self._prompt, *self._model.tokens(written + choice + rest)] for choice in choices]
+        ends = [start + len(self._model.tokens(written + choice)) for choice in choices]
         scored = await self._model.log_probabilities(rows)
-        ends = [len(prompt) + len(self._model.tokens(_call_of(name))) for name in names]
-        # scores[i] belongs to token i + 1; only the name's tokens are compared, and the one that ends it
-        sums = [sum(scores[len(prompt) - 1 : end]) for scores, end in zip(scored, ends, strict=True)]
-        return names[sums.index(max(sums))]
+        # scores[i] belongs to token i + 1
+        sums = [sum(scores[start - 1 : end if rest else end - 1]) for scores, end in zip(scored, ends, strict=True)]
+        return sums.index(max(sums))
 
 
-def _call_of(name: str) -> str:
-    """A call as far as its name, still within the string: behind the quotation mark training had other tokens."""
-    return f'{OPEN}{{"name": "{name}'
+def _call(name: str, arguments: str) -> ToolCall:
+    return ToolCall(f"call_{uuid.uuid4().hex[:24]}", name, arguments)
 
 
 def _forced_names(choice: Any, names: Sequence[str]) -> list[str]:

@@ -25,9 +25,8 @@ class ParsedCall:
 class HermesParser:
     """One reply's parser. No piece of a tag ever comes out as text."""
 
-    def __init__(self, prefix: str = "") -> None:
-        """`prefix` is what the reply was made to begin with, for a forced call; it counts as written."""
-        self._text = prefix
+    def __init__(self) -> None:
+        self._text = ""
         self._in_call = False
 
     def feed(self, piece: str) -> list[str | ParsedCall]:

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import jsonschema  # type: ignore[import-untyped]
 import pytest
 
 from app.config import REPOSITORY
@@ -119,6 +120,32 @@ async def test_a_forced_call_is_made_whatever_was_said(chat: CTranslate2Chat, to
     assert [call.name for call in calls_of(parts)] == ["order_pizza"]
     assert isinstance(json.loads(calls_of(parts)[0].arguments), dict)
     assert text_of(parts) == ""
+
+
+async def test_a_forced_call_has_the_arguments_of_its_schema(chat: CTranslate2Chat, tools: list[Tool]) -> None:
+    properties: dict[str, Any] = {
+        "size": {"enum": ["small", "large"]},
+        "slices": {"type": "integer", "minimum": 1, "maximum": 12},
+        "vegan": {"type": "boolean"},
+        "note": {"type": "string", "maxLength": 20},
+        "toppings": {"type": "array", "items": {"type": "string"}, "maxItems": 3},
+        "to": {"type": "object", "properties": {"street": {"type": "string"}}, "required": ["street"]},
+    }
+    schema = {"type": "object", "properties": properties, "required": list(properties)}
+    pizza = {"type": "function", "function": {"name": "order_pizza", "parameters": schema}}
+    parts = await parts_of(chat, user("a large pizza please"), tools=[*tools, pizza], tool_choice="required")
+    choice = {"type": "function", "function": {"name": "order_pizza"}}
+    parts = await parts_of(chat, user("a large pizza please"), tools=[*tools, pizza], tool_choice=choice)
+    (call,) = calls_of(parts)
+    jsonschema.validate(json.loads(call.arguments), schema)
+    assert usage_of(parts).finish_reason == "tool_calls"
+    assert usage_of(parts).completion_tokens > 0
+
+
+async def test_a_forced_call_copies_what_was_said(chat: CTranslate2Chat, tools: list[Tool]) -> None:
+    choice = {"type": "function", "function": {"name": "get_time"}}
+    parts = await parts_of(chat, user("what time is it in oslo"), tools=tools, tool_choice=choice)
+    assert json.loads(calls_of(parts)[0].arguments) == {"city": "oslo"}
 
 
 async def test_required_calls_the_tool_that_fits(chat: CTranslate2Chat, tools: list[Tool]) -> None:

@@ -16,9 +16,9 @@ WRITTEN = (
 )
 
 
-def parse(pieces: list[str], prefix: str = "") -> tuple[str, list[ParsedCall]]:
+def parse(pieces: list[str]) -> tuple[str, list[ParsedCall]]:
     """All text and all calls of the pieces."""
-    parser = HermesParser(prefix)
+    parser = HermesParser()
     parts = [part for piece in pieces for part in parser.feed(piece)] + parser.finish()
     text = "".join(part for part in parts if isinstance(part, str))
     return text, [part for part in parts if isinstance(part, ParsedCall)]
@@ -59,11 +59,6 @@ def test_a_call_without_its_end_is_repaired() -> None:
     text, calls = parse(['<tool_call>{"name": "set_device", "arguments": {"device": "lamp", "room": "kit'])
     assert text == ""
     assert calls == [ParsedCall("set_device", '{"device": "lamp", "room": "kit"}')]
-
-
-def test_a_forced_beginning_counts_as_written() -> None:
-    _, calls = parse(['", "arguments": {}}</tool_call>'], prefix='<tool_call>{"name": "check_timer')
-    assert calls == [ParsedCall("check_timer", "{}")]
 
 
 @pytest.mark.parametrize(
