@@ -19,7 +19,7 @@ from typing import Generic, TypeVar
 from app.cards import read_card
 from app.packs import MANIFEST, read_pack
 from finetune.data import manifest
-from finetune.data.audit import audit, leaks
+from finetune.data.audit import audit, leaks, requests_of
 from finetune.data.errors import DataError, LeakageError
 from finetune.data.ledger import NAME as LEDGER
 from finetune.data.ledger import Ledger
@@ -27,7 +27,6 @@ from finetune.data.measured import measured
 from finetune.data.rows import Dialogue, Utterance, speakers_of
 from finetune.data.split import FEW_SPEAKERS
 from finetune.data.text_faults import said
-from finetune.data.texts import text_key
 from finetune.loop import Training
 from finetune.run import Run, fingerprint
 
@@ -153,12 +152,8 @@ def _made(rows: Mapping[str, Sequence[Row]], prints: Mapping[str, str], apart: s
 
 def _split_of(dialogue: Dialogue, dev_share: float) -> str:
     """By the hash of what the user says in it."""
-    place = int(hashlib.sha256(_requests(dialogue).encode()).hexdigest()[:8], 16) / 16**8
+    place = int(hashlib.sha256(requests_of(dialogue).encode()).hexdigest()[:8], 16) / 16**8
     return "dev" if place < dev_share else "train"
-
-
-def _requests(dialogue: Dialogue) -> str:
-    return "\n".join(text_key(turn.text) for turn in dialogue.turns if turn.role == "user")
 
 
 def _seconds(rows: Sequence[Utterance] | Sequence[Dialogue]) -> float:

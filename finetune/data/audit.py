@@ -12,18 +12,22 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 from finetune.data.errors import DataError, LeakageError
-from finetune.data.manifest import audio_path, read_utterances
+from finetune.data.manifest import audio_path, kind_of, read_dialogues, read_utterances
 from finetune.data.measured import measured
-from finetune.data.rows import SPLITS, Utterance
+from finetune.data.rows import SPLITS, Dialogue, Utterance
 from finetune.data.texts import near_pairs, text_key
 
 SHOWN = 5
 """Examples of each kind in the message."""
+COMMON_WORDS = 2
+"""Up to so many words are said in any dialogue: yes please."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The command line of `parley data audit`."""
-    parser.add_argument("manifest", type=Path, nargs="+", metavar="MANIFEST", help="several are audited as one")
+    parser.add_argument(
+        "manifest", type=Path, nargs="+", metavar="MANIFEST", help="of clips or dialogues; several are audited as one"
+    )
     parser.add_argument(
         "--apart", choices=("both", "speakers", "texts"), default="both", help="what was kept apart [both]"
     )
@@ -33,26 +37,34 @@ def run(args: argparse.Namespace) -> int:
     """Audits rows and recordings; raises LeakageError."""
     rows: list[Utterance] = []
     sounds: list[str] = []
+    talks: list[Dialogue] = []
     for manifest in args.manifest:
+        if kind_of(manifest) == "dialogues":
+            talks += read_dialogues(manifest)
+            continue
         own = list(read_utterances(manifest))
         rows += own
         sounds += [found.sound for found in measured([audio_path(manifest, row) for row in own], own, manifest.parent)]
-    audit(rows, args.apart, sounds)
-    counts = {name: sum(row.split == name for row in rows) for name in SPLITS}
+    audit(rows, args.apart, sounds, talks)
+    splits = [*(row.split for row in rows), *(talk.split for talk in talks)]
+    counts = {name: splits.count(name) for name in SPLITS}
     print(f"no leakage: {', '.join(f'{name} {count}' for name, count in counts.items())}; apart: {args.apart}")
     return 0
 
 
-def audit(rows: Sequence[Utterance], apart: str = "both", sounds: Sequence[str] = ()) -> None:
+def audit(
+    rows: Sequence[Utterance], apart: str = "both", sounds: Sequence[str] = (), talks: Sequence[Dialogue] = ()
+) -> None:
     """Raises LeakageError with everything that two splits share, DataError for rows without a split.
 
     `apart` is what must differ: "both", "speakers", "texts", or "recordings" alone. A recording may never be in two
-    splits: `sounds` are hashes of the rows' samples, where they are known.
+    splits: `sounds` are hashes of the rows' samples, where they are known. `talks` are audited by what their users say.
     """
-    unsplit = [row.id for row in rows if not row.split]
+    every: list[Utterance | Dialogue] = [*rows, *talks]
+    unsplit = [row.id for row in every if not row.split]
     if unsplit:
         raise DataError(f"{len(unsplit)} rows have no split, for instance {unsplit[0]!r}: parley data split makes them")
-    faults = leaks(rows, apart, sounds)
+    faults = leaks(rows, apart, sounds) + (talked(rows, talks) if apart in ("both", "texts") else [])
     if faults:
         raise LeakageError("the splits are contaminated:\n  " + "\n  ".join(faults))
 
@@ -73,7 +85,30 @@ def leaks(rows: Sequence[Utterance], apart: str, sounds: Sequence[str] = (), *, 
     return faults
 
 
-def _shared(what: str, keyed: Iterable[tuple[str, Utterance]]) -> list[str]:
+def talked(rows: Sequence[Utterance], talks: Sequence[Dialogue]) -> list[str]:
+    """A line for dialogues whose users say the same in two splits, and one for clips that are asked in another one's.
+
+    Of clips and dialogues a text of more than COMMON_WORDS words counts; one turn that two dialogues have in common
+    does not, as long as the rest differs.
+    """
+    clips = defaultdict(list)
+    for row in rows:
+        clips[text_key(row.text)].append(row)
+    met: list[tuple[str, Utterance | Dialogue]] = []
+    for talk in talks:
+        for asked in (text_key(turn.text) for turn in talk.turns if turn.role == "user"):
+            if asked in clips and len(asked.split()) > COMMON_WORDS:
+                met += [(asked, talk), *((asked, row) for row in clips[asked])]
+    whole = _shared("dialogue", ((requests_of(talk), talk) for talk in talks))
+    return whole + _shared("text of clip and dialogue", met)
+
+
+def requests_of(dialogue: Dialogue) -> str:
+    """What the user says in it, as it is compared."""
+    return "\n".join(text_key(turn.text) for turn in dialogue.turns if turn.role == "user")
+
+
+def _shared(what: str, keyed: Iterable[tuple[str, Utterance | Dialogue]]) -> list[str]:
     """Keys that occur in more than one split."""
     places: defaultdict[str, dict[str, str]] = defaultdict(dict)
     for key, row in keyed:

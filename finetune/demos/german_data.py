@@ -39,6 +39,8 @@ def prepare(folder: Path, clips: int = 6500, english: int = 3000, processes: int
     for name, apart in (("generated", "both"), ("kerstin", "texts"), ("english", "texts")):
         parley("data", "audit", str(folder / name / "manifest.jsonl"), "--apart", apart)
         parley("data", "check", str(folder / name / "manifest.jsonl"), passes=(0, 1))
+    said_and_written = (str(folder / "generated/manifest.jsonl"), str(folder / "commands/dialogues.jsonl"))
+    parley("data", "audit", *said_and_written, "--apart", "both")
 
 
 def request_jobs(said: Sequence[Request], clips: int) -> Iterator[Job]:

@@ -10,8 +10,8 @@ import pytest
 from finetune.data.audit import audit
 from finetune.data.command import main
 from finetune.data.errors import DataError, LeakageError
-from finetune.data.manifest import read_utterances
-from finetune.data.rows import Utterance
+from finetune.data.manifest import read_utterances, write_manifest
+from finetune.data.rows import Dialogue, Turn, Utterance
 from finetune.data.split import leave_speakers_out, split
 from finetune.data.texts import groups, near_pairs, text_key
 from tests.finetune.data.samples import dataset, utterance, write_tone
@@ -121,6 +121,25 @@ def test_every_kind_of_leakage_is_listed_at_once() -> None:
         assert part in caught.value.message
     with pytest.raises(DataError, match="1 rows have no split"):
         audit([utterance("a")])
+
+
+def test_dialogues_are_audited_with_the_clips(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    def talk(split: str, *asked: str) -> Dialogue:
+        turns = tuple(turn for text in asked for turn in (Turn("user", text), Turn("assistant", "Done.")))
+        return Dialogue(f"{split}-{len(asked)}", "en", turns, "test", "CC0-1.0", "test", split)
+
+    clips = dataset(tmp_path / "clips", [utterance("a", split="train", speaker="one", text="yes please")])
+    write_manifest(tmp_path / "apart.jsonl", [talk("train", "Hello!"), talk("test", "hello", "yes please")])
+    assert main(["audit", str(clips), str(tmp_path / "apart.jsonl")]) == 0
+    assert "train 2, dev 0, test 1" in capsys.readouterr().out
+    rows = [utterance("b", split="test", speaker="one", text="open the window")]
+    talks = [talk("train", "Open the window!", "bye"), talk("dev", "bye"), talk("test", "Bye.")]
+    with pytest.raises(LeakageError) as caught:
+        audit(rows, "texts", (), talks)
+    assert "the same dialogue in two splits, 1 times: 'bye': dev-1 in dev, test-1 in test" in caught.value.message
+    assert "the same text of clip and dialogue in two splits, 1 times" in caught.value.message
+    assert "train-2 in train, b in test" in caught.value.message
+    audit(rows, "speakers", (), talks)
 
 
 def test_the_audit_hears_the_same_recording_in_another_file(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
