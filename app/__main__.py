@@ -213,6 +213,7 @@ def _gateway(settings: Settings, pack: Pack, access: Access) -> FastAPI:
     from app.gateway import GatewayOptions, create_app
     from app.jobs.service import Jobs
     from app.speaking import Workers
+    from app.store.store import conversations_database
     from app.workers import connect
 
     workers = Workers(
@@ -235,7 +236,8 @@ def _gateway(settings: Settings, pack: Pack, access: Access) -> FastAPI:
             database=settings.jobs_database,
             devices=settings.devices,
         )
-    return create_app(pack, workers, access=access, options=options, jobs=jobs)
+    conversations = conversations_database(settings.store) if settings.store else None
+    return create_app(pack, workers, access=access, options=options, jobs=jobs, conversations=conversations)
 
 
 def _worker(command: str, settings: Settings, pack: Pack, access: Access) -> FastAPI:

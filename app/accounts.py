@@ -5,23 +5,14 @@ Every request looks its key up in the database, so that a new key works and a re
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
-from typing import TypeVar
-
 from sqlalchemy.orm import Session
 
 from app import keys, limits
 from app.callers import Caller, Grant, Wanted, permit
 from app.database import Database
-from app.errors import DatabaseUnavailable
 from app.visits import Visit
 
-THREADS = 4  # a database that hangs holds these up and nothing else
-ANSWER_SECONDS = 10.0  # for a database to answer; then the request is refused
 SETTLE_SECONDS = 5.0
-T = TypeVar("T")
 
 
 class Accounts:
@@ -31,7 +22,6 @@ class Accounts:
         """`settle_seconds`: how often a call's audio is counted and its key looked at."""
         self.settle_seconds = settle_seconds
         self._database = database
-        self._threads = ThreadPoolExecutor(THREADS, "accounts")
 
     async def visit(self, key: str | None, wanted: Wanted, *, closed: bool, operators: bool) -> Visit:
         """A request without a key of the settings. Raises AccessDenied, LimitReached.
@@ -53,11 +43,11 @@ class Accounts:
                     limits.check_audio(session, row)
             return caller
 
-        return Visit(await self._run(admit), self)
+        return Visit(await self._database.run(admit), self)
 
     async def enter(self, key: str, call: str) -> None:
         """One call more of a key. Raises LimitReached, AccessDenied."""
-        await self._run(lambda session: limits.enter(session, keys.touch(session, key), call))
+        await self._database.run(lambda session: limits.enter(session, keys.touch(session, key), call))
 
     async def stay(self, key: str, call: str) -> None:
         """The call is still there. Raises LimitReached where the key has no audio left, AccessDenied once revoked."""
@@ -67,32 +57,20 @@ class Accounts:
             limits.stay(session, key, call)
             limits.check_audio(session, row)
 
-        await self._run(look)
+        await self._database.run(look)
 
     async def leave(self, call: str) -> None:
         """The call is over."""
-        await self._run(lambda session: limits.leave(session, call))
+        await self._database.run(lambda session: limits.leave(session, call))
 
     async def add_audio(self, key: str, seconds: float) -> None:
         """So much more was heard or spoken."""
-        await self._run(lambda session: limits.add_audio(session, key, seconds))
+        await self._database.run(lambda session: limits.add_audio(session, key, seconds))
 
     async def make_secret(self, caller: Caller, grant: Grant, expires_at: int) -> str:
         """A client secret of this caller's."""
-        return await self._run(lambda session: keys.make_secret(session, caller.key, grant, expires_at))
+        return await self._database.run(lambda session: keys.make_secret(session, caller.key, grant, expires_at))
 
     def close(self) -> None:
         """Ends threads and connections."""
-        self._threads.shutdown(wait=False, cancel_futures=True)
         self._database.close()
-
-    async def _run(self, work: Callable[[Session], T]) -> T:
-        def transact() -> T:
-            with self._database.session() as session:
-                return work(session)
-
-        try:
-            async with asyncio.timeout(ANSWER_SECONDS):
-                return await asyncio.get_running_loop().run_in_executor(self._threads, transact)
-        except TimeoutError:
-            raise DatabaseUnavailable(f"the database of API keys gave no answer in {ANSWER_SECONDS:.0f} s") from None

@@ -53,6 +53,8 @@ class Settings:
     """API key that the gateway sends to recognizers and synthesizers; our own workers on loopback need none."""
     key_database: str = str(REPOSITORY / "runs" / "access.sqlite")
     """Keys made by `parley keys`, client secrets and what they use: an SQLite file, or an SQLAlchemy URL."""
+    store: str = ""
+    """Where conversations are kept: an SQLite file, or an SQLAlchemy URL. Empty: nowhere."""
     allow_host: str = ""
     """Host names beside loopback under which the service is reached, separated by commas."""
     allow_origin: str = ""
@@ -205,7 +207,7 @@ def secrets_of(settings: Settings) -> dict[str, str]:
     return {f"PARLEY_{name.upper()}": getattr(settings, name) for name in _SECRETS}
 
 
-_SECRETS = ("api_key", "operator_key", "language_key", "worker_key", "jobs_database", "key_database")
+_SECRETS = ("api_key", "operator_key", "language_key", "worker_key", "jobs_database", "key_database", "store")
 
 
 def _list(text: str) -> tuple[str, ...]:

@@ -5,11 +5,13 @@ Several processes may have it open. Nothing is opened or made before it is neede
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 from sqlalchemy import Engine, MetaData, create_engine, event
 from sqlalchemy.exc import SQLAlchemyError
@@ -18,6 +20,9 @@ from sqlalchemy.orm import Session
 from app.errors import DatabaseUnavailable, ParleyError
 
 LOCK_SECONDS = 30  # that a process waits for another one's write to SQLite
+THREADS = 4  # a database that hangs holds these up and nothing else
+ANSWER_SECONDS = 10.0  # for a database to answer whoever waits on the event loop
+T = TypeVar("T")
 
 
 class Database:
@@ -44,6 +49,7 @@ class Database:
         self._failure = failure
         self._engine: Engine | None = None
         self._opening = threading.Lock()
+        self._threads = ThreadPoolExecutor(THREADS, of.replace(" ", "-"))
 
     @property
     def begun(self) -> bool:
@@ -51,7 +57,8 @@ class Database:
         return self._file is None or self._file.exists()
 
     def close(self) -> None:
-        """Ends the connections."""
+        """Ends threads and connections."""
+        self._threads.shutdown(wait=False, cancel_futures=True)
         if self._engine is not None:
             self._engine.dispose()
 
@@ -65,6 +72,25 @@ class Database:
             # The driver's own words: SQLAlchemy's have the statement with its values in them.
             reason = str(getattr(error, "orig", None) or error).splitlines()[0]
             raise self._failure(f"the database of {self._of} cannot be used: {reason}") from error
+
+    async def run(self, work: Callable[[Session], T]) -> T:
+        """`work` in a transaction, off the event loop. Raises `failure`, and what `work` raises."""
+
+        def transact() -> T:
+            with self.session() as session:
+                return work(session)
+
+        try:
+            async with asyncio.timeout(ANSWER_SECONDS):
+                return await asyncio.get_running_loop().run_in_executor(self._threads, transact)
+        except TimeoutError:
+            raise self._failure(f"the database of {self._of} gave no answer in {ANSWER_SECONDS:.0f} s") from None
+
+    def forget(self) -> None:
+        """Takes out of SQLite's journal what has been deleted; servers do so in their own time."""
+        if self._file is not None and self.begun:
+            with self.session() as session:
+                session.connection().exec_driver_sql("PRAGMA wal_checkpoint(TRUNCATE)")
 
     def _opened(self) -> Engine:
         with self._opening:

@@ -16,6 +16,7 @@ ParleyError
 ├── DownloadError         a file that could not be fetched, or is not the one it should be
 ├── SettingsError         a setting that makes no sense, or an unsafe combination of them
 ├── ServiceFull           as many callers as the service may take; trying again later may succeed
+├── ResumedElsewhere      a conversation that another call goes on with; this call has ended
 ├── SlowClient            a client that does not take what is sent to it; its session has ended
 ├── IllegalTransition     an event that the turn's present state has no transition for; nothing has changed
 └── WorkerError           a worker failed; the session lives on
@@ -139,6 +140,12 @@ class ServiceFull(ParleyError):
     """Every session that the operator allows is taken: 503 at the handshake."""
 
     code = "service_full"
+
+
+class ResumedElsewhere(ParleyError):
+    """Another call has taken the conversation over: this one ends, close code 1008."""
+
+    code = "resumed_elsewhere"
 
 
 class SlowClient(ParleyError):

@@ -5,11 +5,11 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Coroutine, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 from fastapi import FastAPI, Response, WebSocket
 from fastapi.responses import FileResponse
@@ -20,10 +20,10 @@ from starlette.websockets import WebSocketDisconnect
 
 from app import events, metrics, tracing, vad
 from app.access import Access, accepted_subprotocol
-from app.callers import Grant
 from app.catalogue import Catalogue
 from app.client_secrets import client_secret_routes
-from app.errors import AccessDenied, BadRequest, LimitReached, ParleyError, ServiceFull, SlowClient
+from app.database import Database
+from app.errors import AccessDenied, BadRequest, LimitReached, ParleyError, ResumedElsewhere, ServiceFull, SlowClient
 from app.jobs.service import Jobs, off_routes
 from app.loop_load import LoopLoad
 from app.packs import Pack
@@ -34,8 +34,10 @@ from app.seats import Seats
 from app.server_events import Error
 from app.session import SESSION_SECONDS, Session
 from app.speaking import Workers
+from app.store.conversations import begin
+from app.store.rest_conversations import conversation_routes
 from app.tools import Toolbox
-from app.visits import Visit, visit_of
+from app.visits import visit_of
 from app.workers.base import LanguageModel, Recognizer, Synthesizer
 
 log = logging.getLogger("parley.gateway")
@@ -76,6 +78,7 @@ def create_app(
     access: Access | None = None,
     options: GatewayOptions | None = None,
     jobs: Jobs | None = None,
+    conversations: Database | None = None,
 ) -> FastAPI:
     """The application that callers, developers, operators and the pages talk to."""
     options = options or GatewayOptions()
@@ -99,6 +102,7 @@ def create_app(
     access = access or Access()
     if access.accounts is not None:
         app.include_router(client_secret_routes(access.accounts, catalogue))
+    app.include_router(conversation_routes(conversations))
     for router in jobs.routers if jobs else (off_routes(),):
         app.include_router(router)
     app.mount("/web", StaticFiles(directory=WEB), name="web")
@@ -145,13 +149,28 @@ def create_app(
         return Response(body, media_type=content_type)
 
     @app.websocket("/v1/realtime")
-    async def realtime(socket: WebSocket, model: str = "", intent: str = "", parley_timings: bool = False) -> None:
+    async def realtime(
+        socket: WebSocket,
+        model: str = "",
+        intent: str = "",
+        parley_timings: bool = False,
+        parley_caller: str = "",
+        parley_keep_audio: bool = False,
+        parley_resume: str = "",
+    ) -> None:
         visit = visit_of(socket.scope)
-        grant = visit.caller.grant or Grant()
-        model = grant.session.get("model") or model
-        answers = grant.session.get("type", "realtime" if intent != "transcription" else intent) == "realtime"
         async with contextlib.AsyncExitStack() as held:
             try:
+                start, recorder = await begin(
+                    conversations,
+                    visit.caller,
+                    caller_id=parley_caller,
+                    keep_audio=parley_keep_audio,
+                    resume=parley_resume,
+                )
+                if recorder is not None:
+                    await held.enter_async_context(recorder)
+                model = start.changes.get("model") or model
                 pack = catalogue.find(model)
                 held.enter_context(seats)
                 await held.enter_async_context(visit.call())
@@ -161,8 +180,8 @@ def create_app(
                     vad=listening,
                     model=model or pack.name,
                     toolbox=Toolbox(pack.language_model.tools, now=lambda: datetime.now().astimezone()),
-                    answers=answers,
-                    changes=grant.session,
+                    answers=start.changes.get("type", intent or "realtime") != "transcription",
+                    start=start,
                     timings=parley_timings,
                     audio_ahead_seconds=options.audio_ahead_seconds,
                 )
@@ -174,7 +193,8 @@ def create_app(
             tracing.session.set(session.id)
             visit.measure = lambda: session.audio_seconds
             async with session:
-                await _converse(socket, session, options.patience_seconds, seats, visit)
+                watches = [visit.watch(), *([recorder.keep()] if recorder is not None else [])]
+                await _converse(socket, session, options.patience_seconds, seats, watches)
 
     return app
 
@@ -200,16 +220,22 @@ async def _deny(socket: WebSocket, error: ParleyError) -> None:
     await socket.close(TRY_AGAIN_LATER if isinstance(error, ServiceFull | LimitReached) else POLICY_VIOLATION, reason)
 
 
-async def _converse(socket: WebSocket, session: Session, patience_seconds: float, seats: Seats, visit: Visit) -> None:
-    """Two pumps, until the client leaves, stops reading, its hour or what its key may is over, or the process leaves
+async def _converse(
+    socket: WebSocket,
+    session: Session,
+    patience_seconds: float,
+    seats: Seats,
+    watches: Sequence[Coroutine[Any, Any, NoReturn]],
+) -> None:
+    """Two pumps, until the client leaves or stops reading, its hour is over, one of `watches` raises why it must end,
 
-    and it is quiet.
+    or the process leaves and it is quiet.
     """
     code, reason = 1000, ""
     writing = asyncio.create_task(_write(socket, session, patience_seconds))
     reading = asyncio.create_task(_read(socket, session))
     leaving = asyncio.create_task(_quiet_while_draining(session, seats))
-    pumps = {writing, reading, leaving, asyncio.create_task(visit.watch())}
+    pumps = {writing, reading, leaving, *(asyncio.create_task(watch) for watch in watches)}
     try:
         done, _ = await asyncio.wait(pumps, timeout=SESSION_SECONDS, return_when=asyncio.FIRST_COMPLETED)
         if not done:
@@ -221,7 +247,7 @@ async def _converse(socket: WebSocket, session: Session, patience_seconds: float
             code, reason = SERVICE_RESTART, "This service is being replaced; call again"
     except WebSocketDisconnect:
         return
-    except (AccessDenied, LimitReached) as error:
+    except (AccessDenied, LimitReached, ResumedElsewhere) as error:
         await _last_words(session, error, writing)
         code, reason = POLICY_VIOLATION, error.message
     except SlowClient as error:

@@ -13,7 +13,7 @@ from collections.abc import Awaitable, Callable
 
 from app import server_events as out
 from app import session_config
-from app.audio import BYTES_PER_SAMPLE, HEARING_RATE, REALTIME_RATE, Resampler, seconds_of
+from app.audio import BYTES_PER_SAMPLE, HEARING_RATE, REALTIME_RATE, Pcm16, Resampler, seconds_of
 from app.conversation import Conversation, Item
 from app.errors import BadRequest, ParleyError
 from app.g711 import line_of
@@ -48,8 +48,10 @@ class Listening:
         spawn: Spawn,
         config: SessionConfig,
         log: logging.LoggerAdapter[logging.Logger],
+        keep: Callable[[str, Pcm16], None] | None,
     ) -> None:
-        """`put` sends server events, in order and unbroken."""
+        """`put` sends server events, in order and unbroken. `keep` takes each item's audio, where it is to be kept."""
+        self._keep = keep
         self.config = config
         self._pack = pack
         self._recognizer = recognizer
@@ -194,7 +196,12 @@ class Listening:
         asked = self.config.audio.input.transcription
         language, prompt = (asked.language or "", asked.prompt or "") if asked is not None else ("", "")
         return Utterance(
-            item_id or new_id("item"), self._recognizer, language=language, prompt=prompt, model=self._pack.reference
+            item_id or new_id("item"),
+            self._recognizer,
+            language=language,
+            prompt=prompt,
+            model=self._pack.reference,
+            keeps=self._keep is not None,
         )
 
     # An utterance is over: it becomes an item, and its words follow.
@@ -228,6 +235,8 @@ class Listening:
         )
 
     def _transcribe_soon(self, utterance: Utterance, item: Item, *, answer_it: bool) -> None:
+        if self._keep is not None and utterance.kept is not None:
+            self._keep(item.id, bytes(utterance.kept))
         task = self._spawn(self._transcribe(utterance, item, answer_it))
         self._speaking.transcribing.add(task)
         task.add_done_callback(self._speaking.transcribing.discard)

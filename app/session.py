@@ -9,12 +9,14 @@ import asyncio
 import logging
 import time
 from collections.abc import AsyncIterator, Coroutine, Mapping, MutableMapping
+from dataclasses import dataclass, field
 from types import TracebackType
-from typing import Any, Self, TypeAlias
+from typing import Any, Protocol, Self, TypeAlias
 
 from app import events as got
 from app import metrics, session_config
 from app import server_events as out
+from app.audio import Pcm16
 from app.conversation import Conversation
 from app.errors import AccessDenied, BadRequest, LimitReached, ParleyError
 from app.listening import Listening
@@ -35,6 +37,34 @@ OUTBOX_LIMIT = 64  # entries; with 200 ms of audio each, 13 s at most wait for a
 SESSION_SECONDS = 3600  # protocol section 7
 
 
+class Recorder(Protocol):
+    """Keeps a session's conversation; never waits and never fails."""
+
+    @property
+    def keeps_audio(self) -> bool:
+        """Whether audio is wanted, too."""
+
+    def sent(self, event: out.ServerEvent) -> None:
+        """An event was handed to the client."""
+
+    def heard(self, item_id: str, pcm: Pcm16) -> None:
+        """Audio of the caller's item, at HEARING_RATE."""
+
+
+@dataclass(frozen=True, slots=True)
+class Start:
+    """What a session begins with: nothing, if it is not said."""
+
+    id: str = field(default_factory=lambda: new_id("sess"))
+    changes: Mapping[str, Any] = field(default_factory=dict)
+    """A session.update before the first event."""
+    conversation: Conversation = field(default_factory=Conversation)
+    conversation_id: str = field(default_factory=lambda: new_id("conv"))
+    recorder: Recorder | None = None
+    told: Mapping[str, Any] = field(default_factory=dict)
+    """Further fields of the session as it is shown."""
+
+
 class Session:
     """One caller. Use as an async context: leaving it cancels everything the caller had under way."""
 
@@ -47,21 +77,25 @@ class Session:
         model: str,
         toolbox: Toolbox,
         answers: bool = True,
-        changes: Mapping[str, Any] | None = None,
+        start: Start | None = None,
         timings: bool = False,
         audio_ahead_seconds: float = 4.0,
     ) -> None:
-        """`answers`: false for a session that only transcribes. `changes`: a session.update to begin with.
+        """`answers`: false for a session that only transcribes.
 
         `audio_ahead_seconds`: how far audio may be sent before the time at which it is heard.
         """
-        self.id = new_id("sess")
+        start = start or Start()
+        self.id = start.id
+        self._told = start.told
+        self._recorder = start.recorder
+        self._timings = timings
         self._log = SessionLog(_logger, {"session": self.id})
         self._pack = pack
         self._expires_at = int(time.time()) + SESSION_SECONDS
         self._defaults = session_config.initial_config(pack, model, answers=answers)
-        self._config = session_config.changed(self._defaults, changes or {}, self._defaults, pack)
-        self._conversation = Conversation()
+        self._config = session_config.changed(self._defaults, start.changes, self._defaults, pack)
+        self._conversation = start.conversation
         self._turn = Turn()
         self._outbox: Outbox[Booking] = Outbox(OUTBOX_LIMIT)
         self._tasks = asyncio.TaskGroup()
@@ -72,11 +106,12 @@ class Session:
             toolbox,
             turn=self._turn,
             conversation=self._conversation,
+            conversation_id=start.conversation_id,
             outbox=self._outbox,
             spawn=self._spawn,
             config=self._config,
             log=self._log,
-            timings=timings,
+            timings=timings or self._recorder is not None,
             audio_ahead_seconds=audio_ahead_seconds,
         )
         self._listening = Listening(
@@ -90,6 +125,7 @@ class Session:
             spawn=self._spawn,
             config=self._config,
             log=self._log,
+            keep=self._recorder.heard if self._recorder is not None and self._recorder.keeps_audio else None,
         )
 
     async def __aenter__(self) -> Self:
@@ -103,6 +139,7 @@ class Session:
     ) -> None:
         for task in list(self._running):
             task.cancel()
+        self._speaking.break_off()
         await self._listening.close()
         self._log.info("session closed")
         await self._tasks.__aexit__(kind, error, trace)
@@ -191,6 +228,10 @@ class Session:
             booking = await self._outbox.get()
             if booking.response is not None:
                 booking.response.book(booking)
+            if self._recorder is not None:
+                self._recorder.sent(booking.event)
+                if isinstance(booking.event, out.TurnTimings) and not self._timings:
+                    continue  # made for the recorder alone
             yield booking.event.dump()
 
     async def _put(self, *events: out.ServerEvent) -> None:
@@ -203,7 +244,7 @@ class Session:
         return task
 
     def _dump(self) -> Json:
-        return {"id": self.id, "expires_at": self._expires_at, **session_config.shown(self._config)}
+        return {"id": self.id, "expires_at": self._expires_at, **session_config.shown(self._config), **self._told}
 
 
 class SessionLog(logging.LoggerAdapter[logging.Logger]):

@@ -25,7 +25,6 @@ from app.names import voice_of
 from app.outbox import Outbox
 from app.packs import Pack
 from app.response import Booking, Response
-from app.server_events import new_id
 from app.session_config import SessionConfig
 from app.timings import TurnClock
 from app.tools import Toolbox
@@ -71,6 +70,7 @@ class Speaking:
         *,
         turn: Turn,
         conversation: Conversation,
+        conversation_id: str,
         outbox: Outbox[Booking],
         spawn: Spawn,
         config: SessionConfig,
@@ -98,7 +98,7 @@ class Speaking:
         self._toolbox = toolbox
         self._turn = turn
         self._conversation = conversation
-        self._conversation_id = new_id("conv")
+        self._conversation_id = conversation_id
         self._outbox = outbox
         self._spawn = spawn
         self._log = log
@@ -196,6 +196,11 @@ class Speaking:
         details = {"type": "cancelled", "reason": reason}
         await self._outbox.put(*response.end("cancelled", details, dropped=True))
         self._log.info("reply stopped (%s) after %.1f s of audio", reason, response.audio_seconds)
+
+    def break_off(self) -> None:
+        """The caller has left: of the running reply, the conversation keeps what was handed over."""
+        if self.response is not None:
+            self.response.end("cancelled", dropped=True)
 
     def _input_item(self, fields: Json) -> Item:
         if fields.get("type") == "item_reference":

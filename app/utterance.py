@@ -21,9 +21,19 @@ class Utterance:
     """One utterance; `finish` or `abort` ends it."""
 
     def __init__(
-        self, item_id: str, recognizer: Recognizer, *, language: str = "", prompt: str = "", model: str = ""
+        self,
+        item_id: str,
+        recognizer: Recognizer,
+        *,
+        language: str = "",
+        prompt: str = "",
+        model: str = "",
+        keeps: bool = False,
     ) -> None:
+        """`keeps`: its audio is wanted when it is over."""
         self.item_id = item_id
+        self.kept: bytearray | None = bytearray() if keeps else None
+        """All frames so far."""
         self.seconds = 0.0
         """Audio fed so far."""
         self.shown = ""
@@ -36,6 +46,8 @@ class Utterance:
     def feed(self, frame: Pcm16) -> None:
         """PCM16 at HEARING_RATE; kept until the recognizer has opened the utterance."""
         self.seconds += seconds_of(frame, HEARING_RATE)
+        if self.kept is not None:
+            self.kept += frame
         if self._recognition is not None:
             self._recognition.feed(frame)
         else:

@@ -1,0 +1,1 @@
+"""Conversations that are kept, where an operator wants it; off by default."""
