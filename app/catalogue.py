@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from app.errors import UnknownModel
+from app.errors import ParleyError, UnknownModel
 from app.names import Served, is_alias, unknown
 from app.packs import MANIFEST, Pack, find_pack, pack_names, read_pack
 
@@ -43,6 +43,22 @@ class Catalogue:
     def names(self) -> list[str]:
         """Every name that a session can ask for."""
         return [self._default.name] if self._folder is None else pack_names(self._folder)
+
+    def about(self, name: str) -> dict[str, object]:
+        """What callers choose it by; nothing of a pack that cannot be read, which a session would be told."""
+        try:
+            pack = self.find(name)
+        except ParleyError:
+            return {}
+        return {
+            "language": pack.language,
+            "version": pack.version,
+            "description": pack.description,
+            "knows": pack.knows,
+            "examples": list(pack.examples),
+            "greeting": pack.greeting,
+            "voices": list(pack.voice.names),
+        }
 
     def _once(self, folder: Path) -> Pack:
         """The pack, read again only where its manifest has changed: reading takes milliseconds of the event loop."""

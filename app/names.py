@@ -5,7 +5,7 @@ Source: the defaults of openai-python 3.51.0 and of the agents that dial OpenAI 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from typing import Protocol
@@ -42,6 +42,9 @@ class Models(Protocol):
     def names(self) -> list[str]:
         """Every name that is no alias."""
 
+    def about(self, name: str) -> Mapping[str, object]:
+        """What a menu says of one of them, besides its name; empty where there is nothing to say."""
+
 
 @dataclass(frozen=True, slots=True)
 class Only:
@@ -59,6 +62,10 @@ class Only:
     def names(self) -> list[str]:
         """Its name."""
         return [self.name]
+
+    def about(self, name: str) -> Mapping[str, object]:
+        """Nothing."""
+        return {}
 
 
 def is_alias(model: str) -> bool:

@@ -272,7 +272,8 @@ def model_routes(models: Models) -> APIRouter:
     created = int(time.time())
 
     def entry(name: str) -> dict[str, Any]:
-        return {"id": name, "object": "model", "created": created, "owned_by": "parley"}
+        """OpenAI's model object, and what our page's menus show."""
+        return {"id": name, "object": "model", "created": created, "owned_by": "parley", **models.about(name)}
 
     @router.get("/models")
     def list_models() -> dict[str, Any]:

@@ -12,10 +12,14 @@ const CROSSED = new Set([
 ]);
 
 export class Call {
-  /** Calls onChange() when `phase` may have changed, onProblem(words) and announce(words) for the caller. */
-  constructor({ connection, playback, conversation, onChange, onProblem, announce }) {
-    Object.assign(this, { connection, playback, conversation, onChange, onProblem, announce });
+  /**
+   * Calls onChange() when `phase` may have changed, onProblem(words) and announce(words) for the caller, and
+   * onTimings(event, words) for each answer to the caller's words.
+   */
+  constructor({ connection, playback, conversation, onChange, onProblem, onTimings, onVoiceRefused, announce }) {
+    Object.assign(this, { connection, playback, conversation, onChange, onProblem, onTimings, onVoiceRefused, announce });
     this.pushToTalk = false;
+    this.voice = ""; // empty: the pack's own
     this.turnDetection = { type: "server_vad" }; // the pack's own, once the session has told it
     this.replies = new Map(); // response id -> item id of its message
     this.unheard = new Set(); // items of spoken replies whose playback has not ended
@@ -107,6 +111,12 @@ export class Call {
     this.#update({ turn_detection: on ? null : this.turnDetection });
   }
 
+  /** The voice of the replies; where the session has spoken already, onVoiceRefused() is called. */
+  setVoice(name) {
+    this.voice = name;
+    this.connection.send({ type: "session.update", session: { type: "realtime", audio: { output: { voice: name } } } });
+  }
+
   // ── what the service says ──
 
   /** Takes one server event. */
@@ -142,6 +152,7 @@ export class Call {
         { transcription, ...(this.pushToTalk ? { turn_detection: null } : {}) },
         this.playback.possible ? {} : { output_modalities: ["text"] },
       );
+      if (this.voice) this.setVoice(this.voice);
     },
 
     "input_audio_buffer.speech_started": ({ item_id: item }) => {
@@ -225,9 +236,12 @@ export class Call {
 
     "parley.turn.timings": (event) => {
       const turn = this.conversation.find(this.replies.get(event.response_id) ?? event.item_id);
-      if (turn) turn.timings = event;
+      if (!turn) return;
+      turn.timings = event;
+      this.onTimings(event, this.conversation.before(turn));
     },
     error: ({ error }) => {
+      if (error.code === "cannot_update_voice") return void this.onVoiceRefused();
       if (!CROSSED.has(error.code)) this.onProblem(`The service refused a request: ${error.message}`);
     },
   };

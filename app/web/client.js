@@ -5,9 +5,13 @@ import { Connection } from "./connection.js";
 import { Conversation } from "./conversation.js";
 import { Guide } from "./guide.js";
 import { watchHealth } from "./health.js";
+import { Menus } from "./menus.js";
 import { Microphone } from "./microphone.js";
 import { Playback } from "./playback.js";
+import { Settings } from "./settings.js";
 import { legend } from "./timeline.js";
+import { download } from "./transcript.js";
+import { TurnTimes } from "./turn_times.js";
 
 const DEFAULT_MODEL = "en-starter";
 const LOUDEST_DB = -12; // RMS of speech close to the microphone: the meter's full width
@@ -17,14 +21,17 @@ const $ = (id) => document.getElementById(id);
 const page = Object.fromEntries(
   ["announcer", "examples", "form", "greeting", "guide", "key", "key-dialog", "key-form", "key-hint", "knows", "legend"]
     .concat(["level", "notices", "pack", "ptt", "scroller", "state", "stop", "talk", "talk-label", "text", "turns"])
-    .concat(["small", "workers"])
+    .concat(["small", "workers", "model", "voice", "looks", "download", "times", "times-summary"])
     .map((id) => [id, $(id)]),
 );
 
 const wide = window.matchMedia("(min-width: 900px)"); // as in style.css
 
 // 1. The parts.
+let preferred = DEFAULT_MODEL; // the service's own choice, once it has told it
 let link = { state: "connecting" }; // of the connection
+const settings = new Settings();
+const times = new TurnTimes({ list: page.times, summary: page["times-summary"] });
 const conversation = new Conversation(page.turns, page.scroller);
 const playback = new Playback({
   onStart: () => show(),
@@ -48,6 +55,15 @@ const connection = new Connection({
     if (state === "key") askForKey(detail.wrong);
     show();
   },
+  onModels: (models, asked) => {
+    const gone = asked === settings.get("model") && !models.some(({ id }) => id === asked); // a pack removed since
+    const model = gone ? preferred : asked;
+    menus.show(models, model);
+    call.voice = menus.voice(model);
+    const pack = menus.find(model);
+    if (pack?.version) guide.showPack({ name: model, ...pack });
+    return model;
+  },
 });
 const call = new Call({
   connection,
@@ -55,7 +71,15 @@ const call = new Call({
   conversation,
   onChange: () => show(),
   onProblem: (words) => notice("call", words),
+  onTimings: (event, words) => times.add(event, words),
+  onVoiceRefused: () => connection.open(), // a session that has spoken keeps its voice: the next one has the new voice
   announce: (words) => (page.announcer.textContent = words),
+});
+const menus = new Menus({
+  page,
+  settings,
+  onModel: (model) => connection.open(model),
+  onVoice: (name) => call.setVoice(name),
 });
 const microphone = new Microphone({
   onFrame: (pcm, level) => {
@@ -92,6 +116,7 @@ function show() {
   page.talk.classList.toggle("held", call.pressed);
   page["talk-label"].textContent = talkLabel();
   page.stop.disabled = !call.canStop;
+  page.download.disabled = conversation.empty;
   if (!conversation.empty && !page.greeting.hidden) {
     page.greeting.hidden = true;
     if (!wide.matches) page.guide.open = false; // a phone has no room for both
@@ -164,6 +189,7 @@ page.talk.addEventListener("click", () => {
 page.ptt.addEventListener("change", async () => {
   const on = page.ptt.checked;
   if (!on && microphone.open) stopMicrophone();
+  settings.set("pushToTalk", on);
   call.setPushToTalk(on);
   if (on && !microphone.open) await startMicrophone(); // the question for permission comes now, not in mid-sentence
   if (on) page.talk.focus(); // else the space bar would work the switch
@@ -215,6 +241,8 @@ page.form.addEventListener("submit", (event) => {
   say(text);
 });
 
+page.download.addEventListener("click", () => download(conversation.written, connection.model));
+
 page["key-form"].addEventListener("submit", () => {
   connection.useKey(page.key.value);
   page.key.value = "";
@@ -230,8 +258,13 @@ if (!playback.possible) {
   notice("sound", "Replies are written only: browsers give sound and microphone to pages on localhost or https.");
 }
 const guide = new Guide({ page, notice, say });
+page.ptt.checked = call.pushToTalk = settings.get("pushToTalk"); // the first press asks for the microphone
 const wanted = new URLSearchParams(location.search).get("model");
-watchHealth((health) => guide.show(health, link.state)).then((health) => {
-  connection.open(wanted ?? health?.pack?.name ?? DEFAULT_MODEL);
+watchHealth((health) => {
+  guide.show(health, link.state);
+}).then((health) => {
+  if (health?.pack) guide.showPack(health.pack); // until the key is known, by which the packs are listed
+  preferred = health?.pack?.name ?? preferred;
+  connection.open(wanted || settings.get("model") || preferred);
 });
 show();

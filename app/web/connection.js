@@ -6,11 +6,12 @@ const LONGEST_WAIT_MS = 10000;
 
 /**
  * Keeps one socket open. Calls onEvent(object) for every server event, and onState(state, detail):
- * "connecting" | "open" | "waiting" {seconds} | "key" {wrong: boolean}.
+ * "connecting" | "open" | "waiting" {seconds} | "key" {wrong: boolean}. Before each session it calls
+ * onModels(entries, model) with what can be talked to; its answer is the model that is.
  */
 export class Connection {
-  constructor({ onEvent, onState }) {
-    this.callbacks = { onEvent, onState };
+  constructor({ onEvent, onState, onModels }) {
+    this.callbacks = { onEvent, onState, onModels };
     this.socket = null;
     this.failures = 0;
     this.timer = 0;
@@ -18,22 +19,28 @@ export class Connection {
     window.addEventListener("online", () => this.timer && this.open());
   }
 
+  /** Connects; an open session ends, and with it what the service remembers of it. */
   async open(model = this.model) {
     this.model = model;
     clearTimeout(this.timer);
     this.timer = 0;
+    if (this.socket) {
+      this.socket.onmessage = this.socket.onclose = null;
+      this.socket.close();
+      this.socket = null;
+    }
     this.callbacks.onState("connecting");
     const key = sessionStorage.getItem(STORED_KEY) ?? "";
     // A browser does not tell a page why a handshake failed, so a plain request asks about the key first.
-    const status = await fetch("/v1/models", { headers: key ? { Authorization: `Bearer ${key}` } : {} }).then(
-      (answer) => answer.status,
-      () => 0,
-    );
-    if (status === 401) {
+    const answer = await fetch("/v1/models", { headers: key ? { Authorization: `Bearer ${key}` } : {} }).catch(() => null);
+    const models = answer?.ok ? (await answer.json().catch(() => null))?.data : [];
+    if (this.model !== model) return; // another was asked for meanwhile
+    if (answer?.status === 401) {
       this.callbacks.onState("key", { wrong: key !== "" });
-    } else if (status === 0) {
+    } else if (!answer || !models) {
       this.#wait();
     } else {
+      this.model = this.callbacks.onModels(models, model);
       this.#dial(key);
     }
   }

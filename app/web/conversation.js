@@ -16,6 +16,8 @@ class Turn {
     this.note.className = "note";
     this.note.hidden = true;
     this.element.append(who, this.words, this.note);
+    this.name = name;
+    this.at = new Date(); // when the caller began, or the reply
     this.open = true;
   }
 
@@ -86,6 +88,18 @@ export class Conversation {
 
   find(item) {
     return this.turns.get(item);
+  }
+
+  /** What was said so far, for a file: {name, text, mark, at} of each turn, mark being its note. */
+  get written() {
+    return [...this.turns.values()].map(({ name, text, note, at }) => ({ name, text, mark: note.textContent, at }));
+  }
+
+  /** What the caller had said before the assistant's `turn`. */
+  before(turn) {
+    const turns = [...this.turns.values()];
+    const earlier = turns.slice(0, turns.indexOf(turn));
+    return earlier.findLast((one) => one.element.classList.contains("caller"))?.text ?? "";
   }
 
   remove(item) {

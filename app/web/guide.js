@@ -28,10 +28,10 @@ export class Guide {
       this.page.workers.append(line);
       this.notice(stage, down ? words : "");
     }
-    if (health.pack) this.#showPack(health.pack);
   }
 
-  #showPack({ name, version, description, knows, examples, greeting }) {
+  /** The pack that is talked to, as GET /v1/models or /health describes it. */
+  showPack({ name, version, description, knows, examples, greeting }) {
     if (this.shown === `${name} ${version}`) return; // else a click on an example could miss it
     this.shown = `${name} ${version}`;
     this.page.pack.textContent = this.shown;

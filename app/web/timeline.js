@@ -1,4 +1,4 @@
-// Owns the bar of where a turn's milliseconds went. Knows no protocol beyond parley.turn.timings.
+// Owns the bar of where a turn's milliseconds went, and what its pieces mean. Knows no protocol beyond parley.turn.timings.
 
 /** Stages in the order in which they pass; their sum without the first is end of speech to first audio. */
 const STAGES = [
@@ -19,27 +19,40 @@ const element = (name, className, text = "") => {
 
 const rounded = (milliseconds) => (milliseconds < 9.95 ? milliseconds.toFixed(1) : milliseconds.toFixed(0));
 
+const passed = (timings) => STAGES.filter(([key]) => timings[key] !== null && timings[key] !== undefined);
+
+/** All milliseconds of a parley.turn.timings event, the endpoint wait among them. */
+export const total = (timings) => passed(timings).reduce((sum, [key]) => sum + timings[key], 0);
+
+/** Milliseconds from the end of speech to the first sound, once it was sure that it had ended. */
+export const firstSound = (timings) => total(timings) - (timings.endpoint_wait_ms ?? 0);
+
+/** A bar of the stages, `scale` milliseconds wide. */
+export function bar(timings, scale) {
+  const made = element("div", "bar");
+  made.setAttribute("aria-hidden", "true");
+  for (const [key] of passed(timings)) {
+    const piece = element("span", `piece ${key}`);
+    piece.style.width = `${(100 * timings[key]) / scale}%`;
+    made.append(piece);
+  }
+  return made;
+}
+
 /** A <figure> for one parley.turn.timings event. */
 export function timeline(timings) {
-  const stages = STAGES.filter(([key]) => timings[key] !== null && timings[key] !== undefined);
-  const total = stages.reduce((sum, [key]) => sum + timings[key], 0);
-  const wait = timings.endpoint_wait_ms ?? 0;
   const figure = element("figure", "timeline");
-  const bar = element("div", "bar");
-  bar.setAttribute("aria-hidden", "true");
   const numbers = element("ul", "numbers");
-  for (const [key, name, meaning] of stages) {
-    const piece = element("span", `piece ${key}`);
-    piece.style.width = `${(100 * timings[key]) / Math.max(total, SCALE_MS)}%`;
-    bar.append(piece);
+  for (const [key, name, meaning] of passed(timings)) {
     const number = element("li", key, `${name} `);
     number.title = meaning;
     number.append(element("b", "", rounded(timings[key])));
     numbers.append(number);
   }
-  const caption = element("figcaption", "", `${rounded(total - wait)} ms to first sound`);
-  caption.append(element("span", "", wait > 0 ? `${rounded(total)} ms with the wait` : ""));
-  figure.append(bar, caption, numbers);
+  const all = total(timings);
+  const caption = element("figcaption", "", `${rounded(firstSound(timings))} ms to first sound`);
+  caption.append(element("span", "", timings.endpoint_wait_ms > 0 ? `${rounded(all)} ms with the wait` : ""));
+  figure.append(bar(timings, Math.max(all, SCALE_MS)), caption, numbers);
   return figure;
 }
 

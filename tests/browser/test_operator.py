@@ -57,6 +57,9 @@ async def test_a_job_is_watched_and_cancelled(place: Place) -> None:
         await page.locator("#log-box summary").click()
         await expect(page.locator("#log")).to_contain_text("a last line")
         await shot(page, "operator-job")
+        await cards.first.get_by_text("Cancel").click()  # nothing, where the question is answered with no
+        await expect(cards.first.locator(".chip")).to_have_text("paused")
+        page.once("dialog", lambda question: question.accept())
         await cards.first.get_by_text("Cancel").click()
         await expect(cards.first.locator(".chip")).to_have_text("cancelled")
         await expect(cards.first.locator(".actions button")).to_have_count(0)
