@@ -26,7 +26,7 @@ EXECUTABLE_SUFFIXES = {".pkl", ".pickle", ".pt", ".pth", ".bin.index", ".npy", "
 
 @dataclass(frozen=True, slots=True)
 class TurnSettings:
-    """[turn]: defaults of a session's server_vad; a client's session.update wins."""
+    """[turn]: defaults of a session's server_vad, which a client's session.update wins over; what callers say."""
 
     threshold: float = 0.5
     """Speech probability from which a frame counts as speech, 0..1."""
@@ -34,6 +34,10 @@ class TurnSettings:
     """Audio kept from before the detected start."""
     silence_duration_ms: int = 500
     """Silence that ends a turn."""
+    endings: str = ""
+    """File of the pack with what its sentences end with (`app/endings.py`), for semantic_vad; empty: none."""
+    back_channels: tuple[str, ...] = ()
+    """What callers say while they listen, such as "mm-hmm": it does not end the reply that it is said over."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,6 +149,11 @@ class Pack:
     clauses: ClauseSettings = field(default_factory=ClauseSettings)
 
     @property
+    def endings_file(self) -> Path | None:
+        """What its sentences end with."""
+        return self.folder / self.turn.endings if self.turn.endings else None
+
+    @property
     def reference(self) -> str:
         """NAME@VERSION: these very weights, whatever version is current."""
         return f"{self.name}@{self.version}"
@@ -202,7 +211,13 @@ def read_pack(folder: Path) -> Pack:
         name, kind = _SECTIONS[table]
         sections[name] = _fill(kind, values, f"{manifest}: [{table}]")
     pack: Pack = _fill(Pack, {"folder": folder, **head, **sections}, f"{manifest}: [pack]")
-    for path in (pack.recognizer_folder, pack.language_folder, pack.voice_folder, pack.adapter_folder or folder):
+    for path in (
+        pack.recognizer_folder,
+        pack.language_folder,
+        pack.voice_folder,
+        pack.adapter_folder or folder,
+        pack.endings_file or folder,
+    ):
         if not path.resolve().is_relative_to(folder.resolve()):
             raise PackError(f"{manifest}: {path} lies outside of the pack")
     for path in folder.rglob("*"):

@@ -43,6 +43,7 @@ class Endpointer:
         self.threshold = threshold
         self.prefix_padding_seconds = prefix_padding_seconds
         self.silence_seconds = silence_seconds
+        """That ends an utterance; may be changed while it is open."""
         self.heard_seconds = 0.0
         """All audio fed so far."""
         self.speaking = False
@@ -70,6 +71,11 @@ class Endpointer:
         stopped = SpeechStopped(self.heard_seconds - self._silence_run, self._silence_run)
         self.stop()
         return stopped
+
+    @property
+    def silent_seconds(self) -> float:
+        """Silence heard since the last speech of the open utterance; 0 while it is spoken, and between utterances."""
+        return self._silence_run
 
     def stop(self) -> None:
         """Closes the open utterance from outside: a manual commit or clear."""

@@ -21,6 +21,7 @@ BENCHES = {
     "gateway": "what the gateway adds, with scripted workers",
     "recognizer": "utterances per second, against stock faster-whisper",
     "synthesizer": "first audio and real-time factor of the voice",
+    "turns": "ends of turns and back-channels told right, on recordings with known timing",
     "vllm": "a language server direct, and through the gateway",
 }
 FOLDER = Path("runs/bench")
