@@ -167,7 +167,11 @@ class Recorder:
         for name in self._spoken.keys() & self._handed & states.keys():
             pcm = line_of(self._format).feed(bytes(self._spoken[name]))
             audio.append(StoredAudio(conversation=self.name, item=name, rate=REALTIME_RATE, pcm=pcm))
-        heard_ms = {row.id: row.private["audio_ms"] for row in changed if row.id in self._handed and self.keeps_audio}
+        heard_ms = {
+            row.id: row.private["audio_ms"]
+            for row in changed
+            if self.keeps_audio and row.id in self._handed and row.body.get("role") == "assistant"
+        }
         gone = [name for name in self._written if name not in states]
         return dataclasses.replace(self._change, items=changed, gone=gone, audio=audio, heard_ms=heard_ms), states
 
