@@ -27,6 +27,7 @@ from app.config import Settings
 from app.errors import ParleyError
 from app.jobs import command as jobs_command
 from app.packs import Pack, find_pack
+from app.store import command as conversations_command
 
 STAGES = ("recognizer", "language", "synthesizer")
 COMMANDS = {
@@ -53,6 +54,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     )
     jobs_command.add_arguments(commands.add_parser("jobs", help="fine-tuning jobs of a running service"))
     keys_command.add_arguments(commands.add_parser("keys", help="API keys of callers and operators, with their limits"))
+    conversations_command.add_arguments(
+        commands.add_parser("conversations", help="what is kept of calls: lists, exports, deletes")
+    )
     commands.add_parser("bench", add_help=False, help="measures this machine; parley bench --help")
     # Training adds its commands by entry points, so that the service never imports it.
     added = {entry.name: entry for entry in importlib.metadata.entry_points(group="parley.commands")}
@@ -75,6 +79,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
             return jobs_command.run(args)
         if args.command == "keys":
             return keys_command.run(args)
+        if args.command == "conversations":
+            return conversations_command.run(args)
         settings = config.settings_of(args)
         check_bind(settings.host, closed=bool(settings.api_keys) or _has_made_keys(args.command, settings))
         _log_to_stderr(args.command, settings.log_level)

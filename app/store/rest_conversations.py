@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 import asyncio
-import io
-import wave
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Query, Request, Response
 from sqlalchemy.orm import Session
 
-from app.audio import BYTES_PER_SAMPLE, Pcm16
 from app.database import Database
 from app.errors import BadRequest, NotFound
 from app.rest import api_router
 from app.store import store
+from app.store.audio_files import wav
 from app.store.conversations import OFF
 from app.visits import visit_of
 
@@ -84,14 +82,3 @@ def conversation_routes(database: Database | None) -> APIRouter:
         return {"object": "conversations.deleted", "deleted": deleted}
 
     return router
-
-
-def wav(pcm: Pcm16, rate: int) -> bytes:
-    """A file of it."""
-    file = io.BytesIO()
-    with wave.open(file, "wb") as out:
-        out.setnchannels(1)
-        out.setsampwidth(BYTES_PER_SAMPLE)
-        out.setframerate(rate)
-        out.writeframes(pcm)
-    return file.getvalue()

@@ -143,10 +143,10 @@ def find(session: Session, name: str, key: str | None) -> Conversation:
 
 
 def conversations_of(
-    session: Session, key: str | None, *, caller_id: str | None = None, after: str = "", limit: int = 10_000
+    session: Session, key: str | None, *, caller_id: str | None = None, after: str = "", limit: int = -1
 ) -> list[Conversation]:
-    """Newest first, at most `limit`, those older than the one named `after`. Raises NotFound."""
-    wanted = _of(key).order_by(Conversation.number.desc()).limit(limit)
+    """Newest first, those older than the one named `after`, at most `limit`; -1: all. Raises NotFound."""
+    wanted = _of(key).order_by(Conversation.number.desc()).limit(limit if limit >= 0 else None)
     if caller_id is not None:
         wanted = wanted.where(Conversation.caller_id == caller_id)
     if after:
@@ -171,9 +171,10 @@ def audio_of(session: Session, name: str, item: str) -> tuple[Pcm16, int]:
 
 def remove(session: Session, names: Sequence[str]) -> None:
     """Deletes conversations with all that belongs to them."""
-    session.execute(delete(StoredAudio).where(StoredAudio.conversation.in_(names)))
-    session.execute(delete(StoredItem).where(StoredItem.conversation.in_(names)))
-    session.execute(delete(Conversation).where(Conversation.id.in_(names)))
+    for name in names:
+        session.execute(delete(StoredAudio).where(StoredAudio.conversation == name))
+        session.execute(delete(StoredItem).where(StoredItem.conversation == name))
+        session.execute(delete(Conversation).where(Conversation.id == name))
 
 
 def headed(session: Session, row: Conversation) -> Json:
