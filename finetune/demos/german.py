@@ -37,8 +37,8 @@ AVERAGED: Final = "export.average.shares=[0.05, 0.1, 0.15, 0.2, 0.25, 0.3]"
 REHEARSED: Final = (*RECOGNIZER, f"rehearsal={{data: [{ENGLISH}], share: 0.25}}", "training.steps=2000",
     "training.evaluate_every=400", "training.save_every=100", AVERAGED)  # fmt: skip
 MORE: Final = (*RECOGNIZER, f"data=[{GENERATED}]", f"base={RUNS}/recognizer/export/hf",
-    f"rehearsal={{data: [{ENGLISH}], share: 0.4}}", "training.learning_rate=3e-4", "training.warm_up_steps=20",
-    "training.steps=350", "training.evaluate_every=350", "training.save_every=50", AVERAGED,
+    f"rehearsal={{data: [{ENGLISH}], share: 0.4}}", "training.learning_rate=3e-4", "training.warm_up_steps=10",
+    "training.steps=180", "training.evaluate_every=180", "training.save_every=30", AVERAGED,
     "export.average.may_rise=0")  # fmt: skip
 """On from the averaged model of the first run, which has most of the starter's English, and German half learnt."""
 FORGETFUL: Final = (*RECOGNIZER, f"rehearsal={{data: [{ENGLISH}], share: 0}}", "training.steps=400",
