@@ -7,7 +7,7 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet -c constraints.txt
 PACK := models/packs/en-starter
 
-.PHONY: serve test test-engines test-coqui test-chattts coqui test-vllm vllm check lint-images prove-images install bench bench-publish starter starter-recognizer starter-language starter-voice starter-card clean
+.PHONY: serve test test-clients test-engines test-coqui test-chattts coqui test-vllm vllm check lint-images prove-images install bench bench-publish starter starter-recognizer starter-language starter-voice starter-card clean
 
 serve: $(VENV)/base  ## install what the service needs and start it
 	$(BIN)/parley serve --host $(HOST) --port $(PORT)
@@ -31,6 +31,9 @@ test-vllm: $(VENV)/dev $(VENV)-vllm/ready  ## the real vLLM server
 	$(BIN)/python -m pytest tests/engines/test_vllm.py
 
 vllm: $(VENV)-vllm/ready  ## vLLM for a CPU, in an environment of its own
+
+test-clients: $(VENV)/base $(VENV)-clients/ready  ## stock clients against the running service on the starter pack
+	$(VENV)-clients/bin/python -m pytest tests/clients
 
 check: $(VENV)/dev  ## format, lint, types, import rules
 	$(BIN)/ruff format --check .
@@ -92,6 +95,14 @@ $(VENV)/dev: $(VENV)/base
 	$(PIP) -e '.[train,dev]'
 	@touch $@
 
+$(VENV)-clients/ready: $(VENV)/python tests/clients/requirements.txt constraints-clients.txt tests/clients/node/package-lock.json
+	@echo "Installing the stock clients into $(VENV)-clients (700 MB, two minutes) ..."
+	$(PYTHON) -m venv $(VENV)-clients
+	$(VENV)-clients/bin/python -m pip --disable-pip-version-check install --quiet --no-compile \
+		-c constraints-clients.txt -r tests/clients/requirements.txt
+	cd tests/clients/node && npm ci --silent --no-fund --no-audit
+	@touch $@
+
 $(VENV)-coqui/ready: $(VENV)/python pyproject.toml constraints-coqui.txt
 	@echo "Installing Coqui TTS into $(VENV)-coqui (6 GB, a few minutes) ..."
 	$(PYTHON) -m venv $(VENV)-coqui
@@ -112,4 +123,4 @@ $(VENV)-vllm/ready: $(VENV)/python constraints-vllm.txt
 	@touch $@
 
 clean:
-	rm -rf $(VENV) $(VENV)-vllm $(VENV)-coqui build *.egg-info .mypy_cache .ruff_cache .pytest_cache .import_linter_cache
+	rm -rf $(VENV) $(VENV)-vllm $(VENV)-coqui $(VENV)-clients tests/clients/node/node_modules build *.egg-info .mypy_cache .ruff_cache .pytest_cache .import_linter_cache
