@@ -60,10 +60,10 @@ def build(root: Path, reference: str, *, settings: Path, weights: Mapping[str, P
             for extra in ("NOTICE", "LICENSE"):
                 if (origin.folder / extra).is_file():
                     shutil.copy2(origin.folder / extra, partial / extra)
-            words = origin.recognizer.second_opinion_words
-            if words and not (partial / words).exists():
-                (partial / words).parent.mkdir(parents=True, exist_ok=True)
-                shutil.copy2(origin.folder / words, partial / words)
+            for named in (origin.recognizer.second_opinion_words, origin.turn.endings):
+                if named and not (partial / named).exists():
+                    (partial / named).parent.mkdir(parents=True, exist_ok=True)
+                    shutil.copy2(origin.folder / named, partial / named)
         (partial / MANIFEST).write_text(toml(tables), encoding="utf-8")
         pack = read_pack(partial)
         _check_adapter(pack)

@@ -57,6 +57,7 @@ def build_alone() -> None:
     """ALONE in PACKS, where it is not there yet."""
     tables = tomllib.loads(Path(STARTER, "pack.toml").read_text(encoding="utf-8"))
     tables["recognizer"] = {key: value for key, value in tables["recognizer"].items() if "second_opinion" not in key}
+    tables["turn"].pop("endings", None)  # a file of the starter's
     settings = ROOT / "en-alone.toml"
     settings.parent.mkdir(parents=True, exist_ok=True)
     settings.write_text(toml(tables), encoding="utf-8")

@@ -160,6 +160,8 @@ def test_a_build_takes_given_weights_the_rest_and_the_figures_of_the_run(root: P
     for stage in ("language", "voice"):
         (root / "a" / stage).mkdir()
         (root / "a" / stage / "model.bin").write_text(f"old {stage}")
+    (root / "a" / "endings.json").write_text("{}")
+    (root / "a" / MANIFEST).write_text((root / "a" / MANIFEST).read_text() + '[turn]\nendings = "endings.json"\n')
     old = {"evaluation": [row("wer_en", False)], "training": {"recognizer": {"seed": 1}, "voice": {"seed": 5}}}
     (root / "a" / "card.json").write_text(json.dumps(old))
     run = weights(tmp_path / "run", "new recognizer")
@@ -173,6 +175,8 @@ def test_a_build_takes_given_weights_the_rest_and_the_figures_of_the_run(root: P
     assert (pack.recognizer_folder / "model.bin").read_text() == "new recognizer"
     assert pack.recognizer.trained_short
     assert (pack.voice_folder / "model.bin").read_text() == "old voice"
+    assert pack.endings_file
+    assert pack.endings_file.read_text() == "{}"
     card = read_card(pack)
     assert [(figure["metric"], figure["passed"]) for figure in card["evaluation"]] == [
         ("wer_de", None),
