@@ -83,7 +83,7 @@ class Recorder:
     ) -> None:
         self._handed.update(self._spoken)
         with contextlib.suppress(ResumedElsewhere):
-            await self._write()
+            await self.write()
 
     # What the session tells; nothing of it waits.
 
@@ -125,9 +125,10 @@ class Recorder:
                 async with asyncio.timeout(BEAT_SECONDS):
                     await self._changed.wait()
             self._changed.clear()
-            await self._write()
+            await self.write()
 
-    async def _write(self) -> None:
+    async def write(self) -> None:
+        """What has changed since the last time; a store that fails gets it the next time. Raises ResumedElsewhere."""
         items = list(self._conversation)
         if self._over or not (items or self._begun):
             return  # a call in which nothing was said leaves nothing behind

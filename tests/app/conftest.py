@@ -1,4 +1,4 @@
-"""Fixtures of the REST tests: several real servers within one test."""
+"""Fixtures of several tests: real servers within one test, a real PostgreSQL."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from contextlib import AsyncExitStack
 import pytest
 from fastapi import FastAPI
 
+from tests.postgres import postgres as postgres
 from tests.serving import serving
 
 
