@@ -85,7 +85,8 @@ def run(args: argparse.Namespace) -> int:
 def line(job: dict[str, Any]) -> str:
     """A job in one line."""
     done = job["progress"] or {}
-    steps = f"step {done['step']}/{done['total_steps'] or '?'}" if done else ""
+    stage = f"{done['stage']} " if done.get("stage") else ""
+    steps = f"{stage}step {done['step']}/{done['total_steps'] or '?'}" if done else ""
     left = f"{max(0, job['estimated_finish'] - int(time.time())) // 60} min left" if job["estimated_finish"] else ""
     name = job["fine_tuned_model"] or f"{job['method']['type']} of {job['model']}"
     return "  ".join(part for part in (job["id"], f"{job['status']:<16}", name, steps, left) if part)

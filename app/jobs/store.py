@@ -6,17 +6,16 @@ change it by `move` alone, which refuses what TRANSITIONS does not allow.
 
 from __future__ import annotations
 
-import contextlib
 import time
 import uuid
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
-from sqlalchemy import JSON, BigInteger, Engine, ForeignKey, String, Text, create_engine, delete, event, select, update
-from sqlalchemy.exc import SQLAlchemyError
-from sqlalchemy.orm import DeclarativeBase, Mapped, Session, mapped_column
+from sqlalchemy import JSON, BigInteger, ForeignKey, String, Text, delete, select, update
+from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
+from app.database import Database
 from app.errors import JobsUnavailable, NotFound
 
 TRANSITIONS: Final[Mapping[str, frozenset[str]]] = {
@@ -33,7 +32,6 @@ TRANSITIONS: Final[Mapping[str, frozenset[str]]] = {
 ACTIVE: Final = ("validating_files", "queued", "running")
 Row = TypeVar("Row")
 SOME_IDS = 500  # in one question: databases have their limits
-LOCK_SECONDS = 30  # that a process waits for another one's write to SQLite
 
 
 class Base(DeclarativeBase):
@@ -105,33 +103,32 @@ class Store:
 
     def __init__(self, folder: Path, url: str = "") -> None:
         """`url` is SQLAlchemy's; empty: SQLite in the jobs folder. Nothing is opened or made before it is needed."""
-        self._file = None if url else folder / "jobs.sqlite"
-        self._url = url or f"sqlite:///{self._file}"
-        self._engine: Engine | None = None
+        self._database = Database(
+            url or folder / "jobs.sqlite", Base.metadata, of="fine-tuning jobs", failure=JobsUnavailable
+        )
 
     @property
     def begun(self) -> bool:
         """Whether there may be jobs: reading does not make a database."""
-        return self._file is None or self._file.exists()
+        return self._database.begun
 
     def close(self) -> None:
         """Ends the connections."""
-        if self._engine is not None:
-            self._engine.dispose()
+        self._database.close()
 
     def add(self, *rows: Base) -> None:
         """Adds rows."""
-        with self._session() as session:
+        with self._database.session() as session:
             session.add_all(rows)
 
     def file(self, name: str) -> File:
         """Raises NotFound."""
-        with self._session() as session:
+        with self._database.session() as session:
             return _there(session.scalar(select(File).where(File.id == name)), "file", name)
 
     def files(self, purpose: str, after: str, limit: int, oldest_first: bool) -> tuple[list[File], bool]:
         """Files, and whether there are more. Raises NotFound for an unknown `after`."""
-        with self._session() as session:
+        with self._database.session() as session:
             wanted = select(File).order_by(File.number.asc() if oldest_first else File.number.desc())
             if purpose:
                 wanted = wanted.where(File.purpose == purpose)
@@ -142,12 +139,12 @@ class Store:
 
     def remove_file(self, name: str) -> None:
         """Forgets a file."""
-        with self._session() as session:
+        with self._database.session() as session:
             session.execute(delete(File).where(File.id == name))
 
     def job(self, name: str) -> Job:
         """Raises NotFound."""
-        with self._session() as session:
+        with self._database.session() as session:
             return _there(session.scalar(select(Job).where(Job.id == name)), "fine-tuning job", name)
 
     def jobs(self, after: str, limit: int, metadata: Mapping[str, str] | None = None) -> tuple[list[Job], bool]:
@@ -155,7 +152,7 @@ class Store:
         wanted = select(Job).order_by(Job.number.desc())
         for key, value in (metadata or {}).items():
             wanted = wanted.where(Job.job_metadata[key].as_string() == value)
-        with self._session() as session:
+        with self._database.session() as session:
             if after:
                 last = _there(session.scalar(select(Job).where(Job.id == after)), "fine-tuning job", after)
                 wanted = wanted.where(Job.number < last.number)
@@ -163,7 +160,7 @@ class Store:
 
     def jobs_in(self, *statuses: str) -> list[Job]:
         """Oldest first."""
-        with self._session() as session:
+        with self._database.session() as session:
             return list(session.scalars(select(Job).where(Job.status.in_(statuses)).order_by(Job.number)))
 
     def move(self, name: str, to: str, message: str = "", **values: Any) -> bool:
@@ -171,7 +168,7 @@ class Store:
 
         `message` becomes an event.
         """
-        with self._session() as session:
+        with self._database.session() as session:
             changed = session.execute(
                 update(Job).where(Job.id == name, Job.status.in_(TRANSITIONS[to])).values(status=to, **values)
             )
@@ -182,7 +179,7 @@ class Store:
 
     def change(self, name: str, **values: Any) -> None:
         """Changes what does not depend on the status."""
-        with self._session() as session:
+        with self._database.session() as session:
             session.execute(update(Job).where(Job.id == name).values(**values))
 
     def note(self, name: str, message: str, level: str = "info") -> None:
@@ -192,53 +189,32 @@ class Store:
     def measured(self, name: str, rows: Mapping[str, Mapping[str, Any]]) -> None:
         """Events of measurements by their ids; one that is there already stays as it is."""
         ids = {f"ftevent-{name.removeprefix('ftjob-')}-{key}": data for key, data in rows.items()}
-        with self._session() as session:
+        with self._database.session() as session:
             known: set[str] = set()
             for i in range(0, len(ids), SOME_IDS):
                 known.update(session.scalars(select(Event.id).where(Event.id.in_([*ids][i : i + SOME_IDS]))))
             for whole, data in ids.items():
                 if whole not in known:
-                    where = f"Step {data['step']}" + (f"/{data['total_steps']}" if data.get("total_steps") else "")
+                    total = f"/{data['total_steps']}" if data.get("total_steps") else ""
+                    where = f"{data['stage']}, step" if data.get("stage") else "Step"
                     said = ", ".join(
                         f"{name}={value:.4g}"
                         for name, value in data.items()
                         if isinstance(value, float) and name != "seconds"
                     )
-                    session.add(_event(name, f"{where}: {said}", "info", "metrics", dict(data), whole))
+                    session.add(
+                        _event(name, f"{where} {data['step']}{total}: {said}", "info", "metrics", dict(data), whole)
+                    )
 
     def events(self, name: str, after: str, limit: int) -> tuple[list[Event], bool]:
         """Newest first, and whether there are more. Raises NotFound."""
         self.job(name)
         wanted = select(Event).where(Event.job == name).order_by(Event.number.desc())
-        with self._session() as session:
+        with self._database.session() as session:
             if after:
                 last = _there(session.scalar(select(Event).where(Event.id == after)), "event", after)
                 wanted = wanted.where(Event.number < last.number)
             return _page(session.scalars(wanted.limit(limit + 1)).all(), limit)
-
-    @contextlib.contextmanager
-    def _session(self) -> Iterator[Session]:
-        try:
-            if self._engine is None:
-                self._engine = self._open()
-            with Session(self._engine, expire_on_commit=False) as session, session.begin():
-                yield session
-        except (SQLAlchemyError, OSError) as error:
-            reason = str(getattr(error, "orig", None) or error).splitlines()[0]
-            raise JobsUnavailable(f"the database of fine-tuning jobs cannot be used: {reason}") from error
-
-    def _open(self) -> Engine:
-        if self._file is None:
-            engine = create_engine(self._url, pool_pre_ping=True)
-        else:
-            self._file.parent.mkdir(parents=True, exist_ok=True)
-            engine = create_engine(self._url, connect_args={"timeout": LOCK_SECONDS})
-            event.listen(engine, "connect", _tune)
-        try:
-            Base.metadata.create_all(engine)
-        except SQLAlchemyError:
-            Base.metadata.create_all(engine)  # another process was making the tables just then
-        return engine
 
 
 def new_id(kind: str) -> str:
@@ -249,11 +225,6 @@ def new_id(kind: str) -> str:
 def now() -> int:
     """Unix time."""
     return int(time.time())
-
-
-def _tune(connection: Any, _: Any) -> None:
-    connection.execute("PRAGMA journal_mode=WAL")  # readers do not wait for a writer
-    connection.execute("PRAGMA synchronous=FULL")
 
 
 def _event(

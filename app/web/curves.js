@@ -1,7 +1,7 @@
 // Owns the pictures of measurements: one small chart a measure. Knows nothing of jobs.
 
 const SVG = "http://www.w3.org/2000/svg";
-const [WIDTH, HEIGHT, LEFT, BOTTOM, TOP] = [320, 130, 44, 16, 8];
+const [WIDTH, HEIGHT, LEFT, BOTTOM, TOP] = [320, 130, 54, 16, 8];
 const NOT_DRAWN = new Set(["step", "total_steps", "seconds", "stage"]);
 const MOST_POINTS = 600;
 

@@ -114,7 +114,7 @@ async function showDetail() {
   $("detail-error").textContent = job.error?.message ?? "";
   $("detail-report").hidden = !job.report;
   $("detail-report").textContent = job.report ?? "";
-  await showCurves(job, path);
+  await showCurves(job, path, events.data[0]?.id);
   showEvents(events.data);
   await showFiles(job);
   showBuild(job);
@@ -132,8 +132,8 @@ function lasted(job) {
 }
 
 /** Asks for all measurements only where there are new ones. */
-async function showCurves(job, path) {
-  const state = JSON.stringify([job.id, job.status, job.progress]);
+async function showCurves(job, path, event) {
+  const state = JSON.stringify([job.id, job.status, job.progress, event]);
   if ($("curves").dataset.of === state) return;
   const metrics = await askJson(`${path}/metrics`);
   if (!$("curves").dataset.of?.includes(job.id)) $("curves").replaceChildren(); // another job's look alike

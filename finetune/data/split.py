@@ -61,6 +61,8 @@ def run(args: argparse.Namespace) -> int:
     for path, fold in written:
         write_manifest(path, fold)
         print(f"{path}: {_told(fold, rows)}")
+    apart = "" if args.apart == "both" else f" --apart {args.apart}"
+    print(f"next: parley data audit {written[0][0]}{apart}")
     return 0
 
 

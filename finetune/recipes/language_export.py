@@ -111,7 +111,9 @@ def save_adapter(model: Any, folder: Path, base: Path, name: str) -> None:
     """The LoRA as PEFT writes it, with the hash of its base."""
     model.save_pretrained(folder)
     config = json.loads((folder / "adapter_config.json").read_text(encoding="utf-8"))
-    write_whole(folder / "adapter_config.json", json.dumps({**config, "base_model_name_or_path": name}, indent=2))
+    modules = sorted(config["target_modules"])  # a set to PEFT, which writes it in another order each time
+    named = {**config, "base_model_name_or_path": name, "target_modules": modules}
+    write_whole(folder / "adapter_config.json", json.dumps(named, indent=2))
     (folder / "README.md").unlink(missing_ok=True)  # PEFT's empty model card
     digest = base_sha256(base)
     write_whole(folder / BASE_FILE, json.dumps({"base_sha256": digest}) + "\n")
