@@ -29,7 +29,7 @@ def job(status: str = "queued", **values: object) -> Job:
     return Job(**(given | values))
 
 
-def test_what_is_kept_is_found_by_another_process(store: Store, tmp_path: Path) -> None:
+def test_what_is_kept_is_found_by_another_process(store: Store, tmp_path: Path, request: pytest.FixtureRequest) -> None:
     first, second = job(job_metadata={"who": "a"}), job(job_metadata={"who": "b"})
     store.add(first)
     store.add(second)
@@ -41,7 +41,7 @@ def test_what_is_kept_is_found_by_another_process(store: Store, tmp_path: Path) 
     }
     store.measured(first.id, rows)
     store.measured(first.id, rows | {"1": {"step": 1, "total_steps": 9, "train_loss": 99.0}})
-    other = Store(tmp_path, store._url if store._file is None else "")
+    other = Store(tmp_path, "" if (tmp_path / "jobs.sqlite").exists() else request.getfixturevalue("postgres"))
     found = other.job(first.id)
     assert (found.status, found.device, found.overrides, found.seed) == ("running", "0", ["a=1"], 2**31 - 1)
     events, more = other.events(first.id, "", 3)
