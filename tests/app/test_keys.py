@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Callable, Iterator
 from pathlib import Path
 
 import httpx
+import openai
 import pytest
 from fastapi import FastAPI
 
@@ -182,3 +184,35 @@ def test_deleted_rows_leave_no_bytes(place: str, parley: Callable[..., str]) -> 
     with database.session() as session:
         assert session.connection().exec_driver_sql("PRAGMA secure_delete").scalar() == 1
     database.close()
+
+
+async def test_a_key_is_asked_for_before_the_body_is_read(serve: Serve, service: FastAPI) -> None:
+    host, port = (await serve(service)).removeprefix("http://").split(":")
+    reader, writer = await asyncio.open_connection(host, int(port))
+    head = f"POST /v1/audio/speech HTTP/1.1\r\nHost: {host}:{port}\r\nContent-Length: 1000000\r\n"
+    writer.write(f"{head}Authorization: Bearer sk-wrong\r\n\r\n".encode())  # and nothing of the body
+    async with asyncio.timeout(60):
+        assert (await reader.readline()).startswith(b"HTTP/1.1 401")
+    writer.close()
+
+
+async def test_the_stock_client_knows_the_refusals(serve: Serve, service: FastAPI, parley: Callable[..., str]) -> None:
+    url = await serve(service)
+    few, operator = (
+        parley("create", "few", "--requests-per-minute", "1"),
+        parley("create", "ops", "--scope", "operator"),
+    )
+    for key, kind in (("sk-wrong", openai.AuthenticationError), (operator, openai.PermissionDeniedError)):
+        async with openai.AsyncOpenAI(base_url=f"{url}/v1", api_key=key, max_retries=0) as client:
+            with pytest.raises(kind):
+                await client.models.list()
+    async with openai.AsyncOpenAI(base_url=f"{url}/v1", api_key=few, max_retries=0) as client:
+        with pytest.raises(openai.RateLimitError) as refused:
+            await ask_often(client)
+    assert refused.value.code == "rate_limit_exceeded"
+
+
+async def ask_often(client: openai.AsyncOpenAI) -> None:
+    """More often than once in each of two minutes, since one may end in between."""
+    for _ in range(9):
+        await client.get("/models", cast_to=str)

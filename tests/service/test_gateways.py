@@ -13,8 +13,10 @@ from pathlib import Path
 import httpx
 import psutil
 import pytest
-from websockets.exceptions import ConnectionClosed
+from websockets.asyncio.client import connect
+from websockets.exceptions import ConnectionClosed, InvalidStatus
 
+from app import keys
 from app.access import Access
 from app.supervisor import free_port
 from app.workers import server
@@ -124,6 +126,20 @@ async def test_the_whole_service_has_several_gateways_too() -> None:
         assert sorted(names) == ["gateway", "gateway", "language", "recognizer", "synthesizer"]
         async with calling(url) as caller:
             assert await ask(caller) == "completed"
+
+
+async def test_processes_count_a_keys_sessions_together(tmp_path: Path) -> None:
+    place = str(tmp_path / "access.sqlite")
+    with keys.access_database(place).session() as session:
+        key = keys.create(session, "web", ["caller"], sessions=1)[1]
+    headers = {"authorization": f"Bearer {key}"}
+    async with gateways(2, "--key-database", place) as (url, _):
+        address = f"ws{url.removeprefix('http')}/v1/realtime"
+        async with connect(address, additional_headers=headers, proxy=None):
+            for _ in range(16):  # of which all reach one process with odds of 1 to 2^15
+                with pytest.raises(InvalidStatus) as refused:
+                    await connect(address, additional_headers=headers, proxy=None)
+                assert refused.value.response.status_code == 429
 
 
 async def test_a_port_in_use_is_said() -> None:
