@@ -29,7 +29,7 @@ import yaml
 REPOSITORY = Path(__file__).resolve().parent.parent
 SERVICES = ("recognizer", "language", "synthesizer", "gateway")
 NEEDS_AN_IMAGE = ("useradd ", "install -d -o ")
-PATHS = re.compile(r"(?<![\w.])/(?=(?:opt|models)\b)")
+PATHS = re.compile(r"(?<![\w.])/(?=(?:opt|models|state)\b)")
 READY_SECONDS = 180
 KEY = "prove-images"
 
