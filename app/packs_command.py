@@ -105,14 +105,18 @@ def _before(change: Change) -> str:
 
 
 def _gates(pack: Pack) -> str:
-    rows = read_card(pack)["evaluation"]
+    card = read_card(pack)
+    rows = card["evaluation"]
     gated = [row for row in rows if row["passed"] is not None]
     if not rows:
         return "never evaluated"
     missed = [f"{row['part']} {row['metric']}" for row in gated if not row["passed"]]
-    return f"{len(gated) - len(missed)} of {len(gated)} gates met" + (
-        f", missed: {', '.join(missed)}" if missed else ""
-    )
+    words = f"{len(gated) - len(missed)} of {len(gated)} gates met"
+    if missed:
+        words += f", missed: {', '.join(missed)}"
+    if card["not_measured"]:
+        words += f", not evaluated: {', '.join(card['not_measured'])}"
+    return words
 
 
 def _settings(root: Path, like: str) -> Path:

@@ -79,6 +79,8 @@ class Places:
     packs: Path
     configs: Path
     """YAML of the recipes."""
+    reports: Path
+    """Where `parley evaluate` leaves its pages, a folder a pack."""
 
     @property
     def runs(self) -> Path:

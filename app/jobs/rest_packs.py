@@ -9,11 +9,12 @@ from pathlib import Path
 from typing import Annotated, Any
 
 from fastapi import APIRouter
+from fastapi.responses import FileResponse
 from pydantic import BaseModel, ConfigDict, Field
 
 from app import pack_build, pack_versions
 from app.cards import failed_gates, read_card, said
-from app.errors import BadRequest, GateMissed, PackError, UnknownModel
+from app.errors import BadRequest, GateMissed, NotFound, PackError, UnknownModel
 from app.jobs.methods import METHODS, Places
 from app.jobs.store import Store
 from app.packs import Pack, find_pack, list_packs
@@ -49,7 +50,7 @@ def pack_routes(store: Store, places: Places) -> APIRouter:
     @router.get("/packs")
     def list_all() -> dict[str, Any]:
         with _refusals():
-            data = [_shown(root, pack) for pack in list_packs(root)]
+            data = [_shown(places, pack) for pack in list_packs(root)]
         return {"object": "list", "data": data, "has_more": False}
 
     @router.get("/packs/{reference}")
@@ -57,7 +58,16 @@ def pack_routes(store: Store, places: Places) -> APIRouter:
         with _refusals():
             pack = find_pack(root, _checked(reference))
             changes = [vars_of(change) for change in pack_versions.history(root, pack.name)]
-            return _shown(root, pack) | {"history": changes}
+            return _shown(places, pack) | {"history": changes}
+
+    @router.get("/packs/{reference}/report", response_class=FileResponse)
+    def report(reference: str) -> FileResponse:
+        with _refusals():
+            pack = find_pack(root, _checked(reference))
+        path = _report(places, pack)
+        if not path.is_file():
+            raise NotFound(f"there is no report of {pack.reference}: `parley evaluate` writes one")
+        return FileResponse(path, media_type="application/octet-stream", filename=f"{pack.reference}.html")
 
     @router.post("/packs")
     def build(body: BuildBody) -> dict[str, Any]:
@@ -76,7 +86,7 @@ def pack_routes(store: Store, places: Places) -> APIRouter:
             pack = pack_build.build(root, body.pack, settings=like.folder, weights=weights)
         for name in jobs:
             store.note(name, f"Pack {pack.reference} is built of it")
-        return _shown(root, pack)
+        return _shown(places, pack)
 
     @router.post("/packs/{reference}/promote")
     def promote(reference: str, body: PromoteBody | None = None) -> dict[str, Any]:
@@ -100,9 +110,9 @@ def vars_of(change: pack_versions.Change) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def _shown(root: Path, pack: Pack) -> dict[str, Any]:
+def _shown(places: Places, pack: Pack) -> dict[str, Any]:
     card = read_card(pack)
-    now = pack_versions.current(root, pack.name)
+    now = pack_versions.current(places.packs, pack.name)
     figures = [
         {key: row[key] for key in ("part", "metric", "value", "unit", "passed")} | {"said": said(row)}
         for row in card["evaluation"]
@@ -111,8 +121,12 @@ def _shown(root: Path, pack: Pack) -> dict[str, Any]:
         "id": pack.reference, "object": "pack", "name": pack.name, "version": pack.version,
         "language": pack.language, "description": pack.description,
         "current": now is not None and now.version == pack.version, "failed_gates": failed_gates(pack),
-        "figures": figures, "forced": card.get("forced", []),
+        "figures": figures, "forced": card.get("forced", []), "report": _report(places, pack).is_file(),
     }  # fmt: skip
+
+
+def _report(places: Places, pack: Pack) -> Path:
+    return places.reports / pack.reference / "report.html"
 
 
 def _checked(reference: str) -> str:

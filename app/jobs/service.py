@@ -19,6 +19,7 @@ from app.jobs.runner import Runner
 from app.jobs.store import Store
 
 CONFIGS = REPOSITORY / "finetune" / "configs"
+REPORTS = REPOSITORY / "runs" / "evaluate"  # as `parley evaluate` has it
 
 
 class Jobs:
@@ -33,9 +34,10 @@ class Jobs:
         database: str = "",
         devices: Sequence[str] = ("",),
         training: Sequence[str] = TRAINING,
+        reports: Path = REPORTS,
     ) -> None:
         """`database`: an SQLAlchemy URL, empty: SQLite in the folder. `devices`: see Runner. `training`: libraries."""
-        places = Places(folder.absolute(), datasets.absolute(), packs.absolute(), CONFIGS)
+        places = Places(folder.absolute(), datasets.absolute(), packs.absolute(), CONFIGS, reports.absolute())
         self._store = Store(places.folder, database)
         self._runner = Runner(self._store, places, devices)
         self.routers: tuple[APIRouter, ...] = (

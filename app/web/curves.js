@@ -3,35 +3,61 @@
 const SVG = "http://www.w3.org/2000/svg";
 const [WIDTH, HEIGHT, LEFT, BOTTOM, TOP] = [320, 130, 54, 16, 8];
 const NOT_DRAWN = new Set(["step", "total_steps", "seconds", "stage"]);
+const LAST = /norm$|^learning_rate$/; // rarely looked at
 const MOST_POINTS = 600;
 
-/** Draws rows of measurements into a box, one chart a measure and stage; charts that are there are drawn anew. */
+/** Draws rows of measurements into a box: one chart a measure, in one part a stage, of which the last one is open. */
 export function drawCurves(box, rows) {
-  const charts = new Map();
+  const stages = new Map();
   for (const row of rows) {
+    const stage = row.stage ?? "";
+    if (!stages.has(stage)) stages.set(stage, new Map());
+    const charts = stages.get(stage);
     for (const [name, value] of Object.entries(row)) {
       if (NOT_DRAWN.has(name) || typeof value !== "number") continue;
-      const title = (row.stage ? `${row.stage}: ` : "") + name.replaceAll("_", " ");
-      if (!charts.has(title)) charts.set(title, { points: new Map(), total: row.total_steps ?? 0 });
-      charts.get(title).points.set(row.step, value);
+      if (!charts.has(name)) charts.set(name, { points: new Map(), total: row.total_steps ?? 0 });
+      charts.get(name).points.set(row.step, value);
     }
   }
-  const old = new Map([...box.children].map((figure) => [figure.dataset.title, figure]));
-  box.replaceChildren(...[...charts].map(([title, chart]) => figureOf(old.get(title), title, chart)));
+  const old = new Map([...box.children].map((part) => [part.dataset.stage, part]));
+  const last = [...stages.keys()].at(-1);
+  box.replaceChildren(...[...stages].map(([stage, charts]) => partOf(old.get(stage), stage, charts, stage === last)));
 }
 
-function figureOf(old, title, { points, total }) {
+/** A stage's charts; whoever has opened or closed it decides. */
+function partOf(old, stage, charts, newest) {
+  const part = old ?? document.createElement("details");
+  if (!old) {
+    part.className = "stage";
+    part.dataset.stage = stage;
+    const summary = document.createElement("summary");
+    summary.textContent = stage;
+    summary.hidden = !stage;
+    summary.onclick = () => (part.dataset.chosen = "yes");
+    const box = document.createElement("div");
+    box.className = "curves";
+    part.append(summary, box);
+  }
+  if (!part.dataset.chosen) part.open = newest;
+  const box = part.querySelector(".curves");
+  const figures = new Map([...box.children].map((figure) => [figure.dataset.title, figure]));
+  const ordered = [...charts].sort(([one], [other]) => LAST.test(one) - LAST.test(other));
+  box.replaceChildren(...ordered.map(([name, chart]) => figureOf(figures.get(name), name, chart)));
+  return part;
+}
+
+function figureOf(old, name, { points, total }) {
   const figure = old ?? document.createElement("figure");
   if (figure.dataset.count === String(points.size)) return figure;
   figure.className = "curve";
-  figure.dataset.title = title;
+  figure.dataset.title = name;
   figure.dataset.count = points.size;
   const steps = [...points.keys()];
   const values = [...points.values()];
   const caption = document.createElement("figcaption");
   const last = document.createElement("strong");
   last.textContent = short(values.at(-1));
-  caption.append(title, last);
+  caption.append(name.replaceAll("_", " "), last);
   figure.replaceChildren(caption, picture(steps, values, Math.max(total, steps.at(-1))));
   return figure;
 }

@@ -162,7 +162,7 @@ async function showFiles(job) {
   $("files").replaceChildren(
     ...files.map((file) => {
       const line = make("li");
-      line.append(button(file.filename, () => download(file.id, file.filename).catch((error) => complain(error.message))));
+      line.append(button(file.filename, () => download(`/files/${file.id}/content`, file.filename).catch((error) => complain(error.message))));
       return line;
     }),
   );

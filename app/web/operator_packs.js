@@ -1,6 +1,6 @@
 // Owns the list of language packs: gates, promotion, its refusal, rollback; and making a version of a job's result.
 
-import { askJson } from "./operator_service.js";
+import { askJson, download } from "./operator_service.js";
 
 /** Draws every version; `changed` is called after the service has changed one, `complain` with what it refused. */
 export function showPacks(list, packs, changed, complain) {
@@ -31,6 +31,11 @@ function cardOf(old, pack, changed, complain) {
     actions.append(button("Roll back", () => change(`/packs/${encodeURIComponent(pack.name)}/rollback`, {})));
   } else {
     actions.append(button("Promote", () => change(promotion(pack), {})));
+  }
+
+  if (pack.report) {
+    const path = `/packs/${encodeURIComponent(pack.id)}/report`;
+    actions.append(button("Report", () => download(path, `${pack.id}.html`).catch((error) => complain(error.message))));
   }
 
   async function change(path, body) {
@@ -78,10 +83,14 @@ function gatesOf(pack) {
   const box = make("details", "gates");
   const gated = pack.figures.filter((figure) => figure.passed !== null);
   const met = gated.filter((figure) => figure.passed).length;
-  const summary = make("summary", "", pack.figures.length ? `${met} of ${gated.length} gates met` : "never evaluated");
+  const said = new Set(pack.figures.map((figure) => `${figure.part}, ${figure.metric}: ${figure.said}`));
+  const open = pack.failed_gates.filter((reason) => !said.has(reason)); // what nobody has measured
+  const words = pack.figures.length ? `${met} of ${gated.length} gates met${open.length ? ", not all measured" : ""}` : "never evaluated";
+  const summary = make("summary", "", words);
   const lines = pack.figures.map((figure) =>
     make("li", figure.passed === null ? "" : figure.passed ? "met" : "missed", `${figure.part}, ${figure.metric}: ${figure.said}`),
   );
+  lines.push(...open.map((reason) => make("li", "missed", reason)));
   lines.push(...pack.forced.map((forced) => make("li", "missed", `promoted all the same, ${forced.when}: ${forced.words}`)));
   const list = make("ul");
   list.append(...lines);

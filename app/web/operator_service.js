@@ -41,9 +41,9 @@ export async function askJson(path, request) {
 }
 
 /** Saves a file of the service on this machine. */
-export async function download(id, name) {
+export async function download(path, name) {
   const link = document.createElement("a");
-  link.href = URL.createObjectURL(await (await ask(`/files/${id}/content`)).blob());
+  link.href = URL.createObjectURL(await (await ask(path)).blob());
   link.download = name;
   link.click();
   URL.revokeObjectURL(link.href);

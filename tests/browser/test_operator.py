@@ -97,6 +97,32 @@ async def test_a_result_goes_into_service_by_its_gates(place: Place) -> None:
         await expect(card.locator(".gates")).to_contain_text(re.compile("promoted all the same.*heard by hand"))
 
 
+async def test_a_job_is_created_on_the_page(place: Place) -> None:
+    folder = place.datasets / "digits"
+    folder.mkdir(parents=True)
+    (folder / "manifest.jsonl").write_text('{"id": "1"}')
+    async with opened(place) as page:
+        await page.locator("#create summary").click()
+        await expect(page.locator("#create-model")).to_have_value("de")
+        await expect(page.locator("#create-datasets option")).to_have_text(["dataset:digits"])
+        await page.select_option("#create-method", "joint")
+        await expect(page.locator("#create-datasets option")).to_have_count(0)  # it has no dialogues
+        await page.select_option("#create-method", "recognizer")
+        await page.fill("#create-data", "dataset:digits")
+        await page.fill("#create-set", "n_epochs=2 patience")
+        await page.fill("#create-suffix", "digits")
+        await page.check("#create-dry")
+        await shot(page, "operator-create")
+        await page.locator("#create-form button").click()
+        await expect(page.locator("#create-said")).to_have_text("Got patience, expected KEY=VALUE.")
+        await page.fill("#create-set", "n_epochs=2 training.patience=1")
+        await page.locator("#create-form button").click()
+        await expect(page.locator("#jobs .card.chosen")).to_contain_text("recognizer of de, digits")
+        await expect(page.locator("#detail-facts")).to_contain_text("n_epochs 2 · training.patience 1")
+        (job,) = Store(place.jobs).jobs("", 9)[0]
+        assert (job.method, job.dry_run, job.hyperparameters["training.patience"]) == ("recognizer", True, 1)
+
+
 async def test_the_page_asks_for_an_operators_key(place: Place) -> None:
     access = Access(frozenset({"caller"}), frozenset({"operator"}))
     async with opened(place, access, viewport={"width": 390, "height": 844}) as page:

@@ -51,7 +51,7 @@ class Place:
         return self.folder / "datasets"
 
     def app(self, *, access: Access | None = None, **options: Any) -> FastAPI:
-        jobs = Jobs(self.jobs, packs=self.packs, datasets=self.datasets, **options)
+        jobs = Jobs(self.jobs, packs=self.packs, datasets=self.datasets, reports=self.folder / "reports", **options)
         workers = Workers(ScriptedRecognizer([]), ScriptedLanguage([]), ScriptedSynthesizer())
         return create_app(SCRIPTED, workers, access=access, jobs=jobs)
 

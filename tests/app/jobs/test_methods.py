@@ -18,7 +18,9 @@ LANGUAGE = METHODS["language"]
 
 @pytest.fixture
 def places(tmp_path: Path) -> Places:
-    return Places(tmp_path / "jobs", tmp_path / "datasets", tmp_path / "packs", REPOSITORY / "finetune/configs")
+    return Places(
+        tmp_path / "jobs", tmp_path / "datasets", tmp_path / "packs", REPOSITORY / "finetune/configs", tmp_path
+    )
 
 
 def test_a_configuration_for_the_machine(places: Places, tmp_path: Path) -> None:
@@ -28,7 +30,7 @@ def test_a_configuration_for_the_machine(places: Places, tmp_path: Path) -> None
     with pytest.raises(BadRequest, match="got 'recognizer_tiny', expected one of language"):
         configuration_of(places, LANGUAGE, "recognizer_tiny", gpu=True)
     with pytest.raises(JobsUnavailable, match="no configuration of the recipe language"):
-        configuration_of(Places(tmp_path, tmp_path, tmp_path, tmp_path), LANGUAGE, None, gpu=True)
+        configuration_of(Places(tmp_path, tmp_path, tmp_path, tmp_path, tmp_path), LANGUAGE, None, gpu=True)
 
 
 def test_each_engine_has_its_interpreter(places: Places, tmp_path: Path) -> None:

@@ -21,7 +21,9 @@ from tests.app.jobs.packs import write_pack
 @pytest.fixture
 def places(tmp_path: Path) -> Places:
     """Two data sets of dialogues, one of them with recordings; a pack and a base."""
-    made = Places(tmp_path / "jobs", tmp_path / "datasets", tmp_path / "packs", REPOSITORY / "finetune/configs")
+    made = Places(
+        tmp_path / "jobs", tmp_path / "datasets", tmp_path / "packs", REPOSITORY / "finetune/configs", tmp_path
+    )
     for name, splits in (("de", ["train"] * 10 + ["dev", "test", ""]), ("en", ["train"])):
         folder = made.datasets / name
         folder.mkdir(parents=True)

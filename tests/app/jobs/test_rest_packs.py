@@ -61,6 +61,16 @@ async def test_a_result_is_built_promoted_and_rolled_back(place: Place, client: 
     assert [change["action"] for change in shown["history"]] == ["promote", "rollback"]
 
 
+async def test_the_report_of_an_evaluation(place: Place, client: httpx.AsyncClient) -> None:
+    refused = (await client.get("/packs/de@1/report")).json()["error"]
+    assert refused["message"] == "there is no report of de@1: `parley evaluate` writes one"
+    (place.folder / "reports/de@1").mkdir(parents=True)
+    (place.folder / "reports/de@1/report.html").write_text("<p>12 %</p>")
+    assert (await client.get("/packs/de")).json()["report"]
+    assert (await client.get("/packs/de/report")).text == "<p>12 %</p>"
+    assert (await client.get("/packs/..@1/report")).status_code == 404
+
+
 async def test_a_missed_gate_is_overridden_only_in_words(place: Place, client: httpx.AsyncClient) -> None:
     job = write_job(place, "succeeded", evaluated=False)
     await post(client, "/packs", pack="de@2", like="de@1", models=[job.id])
