@@ -17,7 +17,8 @@ export class TurnTimes {
     const longest = Math.max(...this.turns.map((turn) => total(turn.timings)));
     this.list.replaceChildren(...this.turns.map((turn) => this.#line(turn, longest)));
     const sounds = this.turns.map((turn) => firstSound(turn.timings)).sort((a, b) => a - b);
-    const [middle, worst] = [sounds[sounds.length >> 1], sounds.at(-1)].map((sound) => sound.toFixed(0));
+    const median = (sounds[(sounds.length - 1) >> 1] + sounds[sounds.length >> 1]) / 2;
+    const [middle, worst] = [median, sounds.at(-1)].map((sound) => sound.toFixed(0));
     const turns = sounds.length === 1 ? "1 turn" : `last ${sounds.length} turns`;
     this.summary.textContent = `${turns}: median ${middle} ms to first sound, worst ${worst} ms`;
   }
