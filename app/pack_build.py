@@ -104,6 +104,8 @@ def _read(settings: Path) -> tuple[Pack | None, dict[str, dict[str, Any]]]:
 
 def _exported(stage: str, folder: Path) -> Path:
     """The weights within a run folder, or the folder itself."""
+    if (folder / FACTS).is_file() and not (folder / EXPORT).is_dir():
+        raise PackError(f"{folder} is a run without {EXPORT}: it has not come to its end, or its export was refused")
     export = folder / EXPORT if (folder / EXPORT).is_dir() else folder
     found = export / stage if (export / stage).is_dir() else export
     if not found.is_dir() or not any(path.is_file() for path in found.iterdir()):

@@ -227,6 +227,14 @@ def test_a_build_that_fails_leaves_nothing(root: Path, tmp_path: Path, stages: d
     assert pack_names(root) == before
 
 
+def test_a_run_whose_export_was_refused_is_said(root: Path, tmp_path: Path) -> None:
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run/facts.json").write_text("{}")
+    (tmp_path / "run/checkpoint.pt").write_text("")
+    with pytest.raises(PackError, match="is a run without export: it has not come to its end"):
+        pack_build.build(root, "a@4", settings=root / "a", weights={"recognizer": tmp_path / "run"})
+
+
 def test_an_adapter_of_another_base_is_not_built(root: Path, tmp_path: Path) -> None:
     for stage in ("language", "voice"):
         (root / "a" / stage).mkdir()
