@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -217,7 +218,9 @@ def read_as_heard(opened: Run, config: Config, parts: Parts, training: Training)
     step = Step(parts, separate=(), edges=())
     path = opened.folder / "hypotheses.json"
     if not path.exists():
+        asked = time.process_time()
         found = {split: transcripts(step, parts, pairs) for split, pairs in splits(parts).items()}
+        opened.note(hypotheses_seconds=round(time.process_time() - asked, 2))
         write_whole(path, json.dumps(found, ensure_ascii=False))
     kept = json.loads(path.read_text(encoding="utf-8"))
     heard = {
@@ -243,12 +246,19 @@ def read_as_heard(opened: Run, config: Config, parts: Parts, training: Training)
     began = checkpoint.weights(chat.model)
     if "before_on_dev" not in own.facts():
         own.note(before_on_dev=next(iter(one_loss.evaluate(task).values())))
-    one_loss.train(task, training, own)
+    one_loss.train(task, rest_of(training, opened.facts()["hypotheses_seconds"]), own)
     facts = own.facts()
     if facts["best_on_dev"] < facts["before_on_dev"]:
         return ["noisy"]
     checkpoint.restore_weights(chat.model, began, "the weights before the stage")
     return []
+
+
+def rest_of(training: Training, seconds: float) -> Training:
+    """With what a budget leaves once `seconds` of it went into hearing: a step at least."""
+    if training.budget_seconds is None:
+        return training
+    return dataclasses.replace(training, budget_seconds=max(0.001, training.budget_seconds - seconds))
 
 
 def splits(parts: Parts) -> dict[str, Sequence[Pair]]:

@@ -1,0 +1,66 @@
+"""`python -m finetune.compare.prepare`: what the comparison on a small language begins with, by the ordinary commands.
+
+Clips, dialogues and models that know nothing; a base that has learnt the old language; a judge that has heard neither
+its speakers nor the arms'. After an interruption the same command goes on.
+"""
+
+from __future__ import annotations
+
+import argparse
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+from typing import Final
+
+from app.config import REPOSITORY
+from finetune.compare import new_models, small_language
+from finetune.data.manifest import read_dialogues
+from finetune.errors import RunError
+
+FOLDER: Final = Path("runs/compare")
+SEED: Final = 1
+BASE: Final = "small@base"
+CONFIG: Final = "finetune/configs/compare_base.yaml"
+SETTINGS: Final = "finetune/configs/compare.toml"
+JUDGE: Final = (
+    "width=96", "layers=2", "rows=16", "dev_clips=40", "training.steps=900", "training.learning_rate=2e-3",
+    "training.warm_up_steps=50", "training.evaluate_every=150", "training.save_every=150", "training.seed=77",
+)  # fmt: skip
+
+
+def main() -> None:
+    """All steps, each where it is not done yet."""
+    parser = argparse.ArgumentParser(prog="python -m finetune.compare.prepare", description=__doc__)
+    parser.parse_args()
+    # 1. Recordings and dialogues
+    small_language.write(FOLDER / "data", SEED)
+    # 2. Models that know nothing, in the letters of the old language
+    known = list(read_dialogues(FOLDER / "data/old/dialogues.jsonl"))
+    texts = [turn.text for row in known if row.split == "train" for turn in row.turns]
+    for name, make in (("recognizer", new_models.write_recognizer), ("language", new_models.write_language)):
+        if not (FOLDER / "new" / name / "tokenizer.json").exists():
+            make(FOLDER / "new" / name, texts, SEED)
+    # 3. The base: each model by itself on the old language, and a pack of them
+    run = FOLDER / "base"
+    parley("finetune", "joint", "--config", CONFIG, "--resume")
+    packs = FOLDER / "packs"
+    if not (packs / BASE / "pack.toml").exists():
+        weights = [part for stage in ("recognizer", "language", "voice") for part in (f"--{stage}", str(run / stage))]
+        parley("packs", "--packs", str(packs), "build", BASE, "--like", SETTINGS, *weights)
+    # 4. The judge
+    data = f"data=[{FOLDER}/data/judge/manifest.jsonl]"
+    parley("finetune", "judge", "--config", "finetune/configs/judge_tiny.yaml", f"run={FOLDER}/judge", data, *JUDGE,
+        "--resume")  # fmt: skip
+
+
+def parley(*arguments: str) -> None:
+    """Says and runs `parley ...`. Raises RunError where it fails."""
+    print(f"$ parley {shlex.join(arguments)}", flush=True)
+    done = subprocess.run([sys.executable, "-m", "app", *arguments], check=False, cwd=REPOSITORY)
+    if done.returncode:
+        raise RunError(f"parley {shlex.join(arguments)}: exit status {done.returncode}, expected 0")
+
+
+if __name__ == "__main__":
+    main()
