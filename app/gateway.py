@@ -28,8 +28,9 @@ from app.jobs.service import Jobs, off_routes
 from app.loop_load import LoopLoad
 from app.packs import Pack
 from app.rest import envelope_of, error_response, install, model_routes
-from app.rest_audio import speech_routes, transcription_routes
 from app.rest_chat import chat_routes
+from app.rest_speech import speech_routes
+from app.rest_transcription import transcription_routes
 from app.seats import Seats
 from app.server_events import Error
 from app.session import SESSION_SECONDS, Session

@@ -15,7 +15,8 @@ from app.audio import HEARING_RATE, to_pcm16
 from app.media import wav_header
 from app.names import Only
 from app.rest import install, model_routes
-from app.rest_audio import speech_routes, transcription_routes
+from app.rest_speech import speech_routes
+from app.rest_transcription import transcription_routes
 from app.workers.scripted import ScriptedRecognizer, ScriptedSynthesizer
 
 Serve = Callable[[FastAPI], Awaitable[str]]

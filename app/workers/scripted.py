@@ -44,7 +44,16 @@ HOLD: Final = Hold()
 class ScriptedRecognizer:
     """Hears the scripted texts, one an utterance, whatever is fed; an Exception in the script is raised by finish."""
 
-    def __init__(self, script: Iterable[str | Exception], *, repeat: bool = False, slots: int = 1_000_000) -> None:
+    def __init__(
+        self,
+        script: Iterable[str | Exception],
+        *,
+        repeat: bool = False,
+        slots: int = 1_000_000,
+        language: str = "",
+    ) -> None:
+        """`language` is what every transcript says that it is in."""
+        self.language = language
         self._script = list(script)
         self._repeat = repeat
         self._slots = slots
@@ -119,7 +128,7 @@ class ScriptedRecognition:
         if isinstance(self._line, Exception):
             raise self._line
         words = _words(self._line) if self._word_times else ()
-        return Transcript(self._line, seconds, engine="scripted", words=words)
+        return Transcript(self._line, seconds, engine="scripted", language=self._recognizer.language, words=words)
 
     async def abort(self) -> None:
         """Forgets the utterance."""

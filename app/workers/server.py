@@ -18,8 +18,9 @@ from app.errors import BadAudio, ParleyError, WireError
 from app.names import Models, Only
 from app.reply import close
 from app.rest import install
-from app.rest_audio import speech_routes, transcription_routes
 from app.rest_chat import chat_routes
+from app.rest_speech import speech_routes
+from app.rest_transcription import transcription_routes
 from app.workers import wire
 from app.workers.base import Health, LanguageModel, Recognition, Recognizer, Synthesizer
 from app.workers.observed import Observed

@@ -15,7 +15,7 @@ import pytest
 from app.access import Access
 from app.audio import HEARING_RATE, REALTIME_RATE, Waveform
 from app.media import CONTENT_TYPES, decode_to, wav_header
-from app.rest_audio import utterances
+from app.rest_transcription import utterances
 from app.workers.scripted import ScriptedRecognizer, ScriptedSynthesizer, level_of
 from tests.audio_service import PACK, TEXT, Serve, local, service, stock, wav
 

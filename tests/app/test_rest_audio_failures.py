@@ -224,11 +224,11 @@ async def test_multipart_that_is_broken_or_has_no_file() -> None:
 
 async def test_unsupported_response_format_is_told() -> None:
     async with local(SERVICE) as client:
-        data = {"model": PACK, "response_format": "srt"}
+        data = {"model": PACK, "response_format": "diarized_json"}
         answer = await client.post("/v1/audio/transcriptions", data=data, files={"file": ("q.wav", wav())})
     error = error_of(answer, 400)
     assert error["param"] == "response_format"
-    assert "expected json or text" in error["message"]
+    assert "expected one of json, text" in error["message"]
 
 
 async def test_too_large_uploads_are_413_for_the_stock_client(serve: Serve) -> None:
