@@ -18,9 +18,9 @@ from pathlib import Path
 from typing import Any
 
 from app.config import REPOSITORY
-from app.errors import ParleyError
 from finetune.demos.steps import ROOT
 from finetune.errors import RunError
+from finetune.exit_status import exit_status
 from finetune.run import fingerprint
 
 LOOK_SECONDS = 0.01
@@ -37,18 +37,19 @@ def main(arguments: Sequence[str] | None = None) -> int:
     args = parser.parse_intermixed_args(arguments)
     command = [sys.executable, "-m", "finetune", args.recipe, "--config", args.config, *args.overrides]
     unbroken, killed = (args.out.absolute() / args.recipe / name for name in ("unbroken", "killed"))
-    try:
-        finish(command, unbroken)
-        lines = sum(len(rows) for rows in measured(unbroken).values())
-        for i in range(args.kills):
-            kill(command, killed, (i + 1) * lines // (args.kills + 1))
-        finish(command, killed)
-    except ParleyError as error:
-        print(f"parley: {error.message}", file=sys.stderr)
-        return 1
+    return exit_status(lambda: compare(command, unbroken, killed, args.kills), goes_on=True)
+
+
+def compare(command: Sequence[str], unbroken: Path, killed: Path, kills: int) -> int:
+    """Trains both, says what differs; 1 where anything does. Raises RunError."""
+    finish(command, unbroken)
+    lines = sum(len(rows) for rows in measured(unbroken).values())
+    for i in range(kills):
+        kill(command, killed, (i + 1) * lines // (kills + 1))
+    finish(command, killed)
     differ = differences(unbroken, killed)
     print(
-        f"{args.recipe}, killed {args.kills} times: {lines} measurements, {len(exported(killed))} files exported; "
+        f"killed {kills} times: {lines} measurements, {len(exported(killed))} files exported; "
         + ("; ".join(differ) or "the same numbers and the same bytes as unbroken")
     )
     return bool(differ)
