@@ -8,12 +8,11 @@ from __future__ import annotations
 
 import argparse
 import importlib
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from app.errors import ParleyError
 from finetune import config
+from finetune.exit_status import exit_status
 
 RECIPES = {
     "language": "LoRA of a chat model on dialogues",
@@ -40,16 +39,14 @@ def main(arguments: Sequence[str]) -> int:
     args = parser.parse_intermixed_args(arguments)
     if args.search and args.dry_run:
         parser.error("--dry-run looks at one configuration, --search tries many")
-    try:
-        recipe = importlib.import_module(f"finetune.recipes.{args.recipe}")
-        if args.search:
-            search = importlib.import_module("finetune.search")
-            search.run(args.recipe, recipe.Config, args.config, args.overrides, args.search)
-            return 0
-        recipe.run(config.load(recipe.Config, args.config, args.overrides), dry_run=args.dry_run, resume=args.resume)
-    except ParleyError as error:
-        print(f"parley: {error.message}", file=sys.stderr)
-        return 1
-    except KeyboardInterrupt:
-        return 130
+    return exit_status(lambda: _run(args))
+
+
+def _run(args: argparse.Namespace) -> int:
+    recipe = importlib.import_module(f"finetune.recipes.{args.recipe}")
+    if args.search:
+        search = importlib.import_module("finetune.search")
+        search.run(args.recipe, recipe.Config, args.config, args.overrides, args.search)
+        return 0
+    recipe.run(config.load(recipe.Config, args.config, args.overrides), dry_run=args.dry_run, resume=args.resume)
     return 0

@@ -9,16 +9,15 @@ from __future__ import annotations
 import argparse
 import importlib
 import json
-import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from app.errors import ParleyError
 from finetune import config as configs
 from finetune import learning_curve_fit, recipe_process
 from finetune.command import RECIPES
 from finetune.errors import ConfigError
+from finetune.exit_status import exit_status
 from finetune.learning_curve_fit import Curves
 from finetune.run import write_whole
 
@@ -42,17 +41,14 @@ def main(arguments: Sequence[str]) -> int:
     parser.add_argument("--repeats", type=int, default=1, help="of each share, with other rows and chance [1]")
     parser.add_argument("--out", type=Path, metavar="FOLDER", help="[RUN-curve]")
     args = parser.parse_intermixed_args(arguments)
-    try:
-        kind = importlib.import_module(f"finetune.recipes.{args.recipe}").Config
-        config = configs.load(kind, args.config, args.overrides)
-        out = args.out or Path(f"{config.run}-curve")
-        report = curve(args.recipe, kind, config, args.measure, args.shares, args.repeats, args.target, out)
-    except ParleyError as error:
-        print(f"parley: {error.message}", file=sys.stderr)
-        return 1
-    except KeyboardInterrupt:
-        print("parley: interrupted; the same command goes on from here", file=sys.stderr)
-        return 130
+    return exit_status(lambda: _run(args), goes_on=True)
+
+
+def _run(args: argparse.Namespace) -> int:
+    kind = importlib.import_module(f"finetune.recipes.{args.recipe}").Config
+    config = configs.load(kind, args.config, args.overrides)
+    out = args.out or Path(f"{config.run}-curve")
+    report = curve(args.recipe, kind, config, args.measure, args.shares, args.repeats, args.target, out)
     for line in report["told"]:
         print(line)
     print(f"{out / 'curve.json'}, {out / 'curve.svg'}")

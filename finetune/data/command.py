@@ -8,10 +8,9 @@ from __future__ import annotations
 
 import argparse
 import importlib
-import sys
 from collections.abc import Sequence
 
-from app.errors import ParleyError
+from finetune.exit_status import exit_status
 
 ACTIONS = {
     "import": ("importing", "a corpus becomes a folder with manifest and audio"),
@@ -33,10 +32,4 @@ def main(arguments: Sequence[str]) -> int:
         if arguments[:1] == [name]:  # the others' libraries are not needed
             importlib.import_module(f"finetune.data.{module}").add_arguments(action)
     args = parser.parse_args(arguments)
-    try:
-        return int(importlib.import_module(f"finetune.data.{ACTIONS[args.action][0]}").run(args))
-    except ParleyError as error:
-        print(f"parley: {error.message}", file=sys.stderr)
-        return 1
-    except KeyboardInterrupt:
-        return 130
+    return exit_status(lambda: int(importlib.import_module(f"finetune.data.{ACTIONS[args.action][0]}").run(args)))

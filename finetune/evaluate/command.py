@@ -9,7 +9,6 @@ from __future__ import annotations
 import argparse
 import asyncio
 import json
-import sys
 from collections.abc import Sequence
 from dataclasses import asdict
 from datetime import UTC, datetime
@@ -18,7 +17,6 @@ from typing import Any
 
 from app.cards import said
 from app.config import settings_of
-from app.errors import ParleyError
 from app.packs import MANIFEST, Pack, find_pack, read_pack
 from app.workers import connect
 from finetune.data import recording
@@ -32,6 +30,7 @@ from finetune.evaluate.judge import Given, ctc_judge, pack_judge
 from finetune.evaluate.measure import Measured, measure
 from finetune.evaluate.page import page
 from finetune.evaluate.speaking import close, speech
+from finetune.exit_status import exit_status
 
 PLAYERS = 12
 
@@ -70,18 +69,15 @@ def main(arguments: Sequence[str]) -> int:
     )
     parser.add_argument("--packs", metavar="FOLDER", help="folder of language packs [PARLEY_PACKS, models/packs]")
     args = parser.parse_args(arguments)
-    try:
-        root = Path(settings_of(argparse.Namespace(packs=args.packs)).packs)
-        against = _pack(root, args.against) if args.against else None
-        judge = ctc_judge(Path(args.judge)) or pack_judge(_pack(root, args.judge)) if args.judge else None
-        pack = _pack(root, args.pack)
-        return evaluate(pack, args.data, args.dialogues, against, args.out, old_data=args.old_data, judge=judge)
-    except ParleyError as error:
-        print(f"parley: {error.message}", file=sys.stderr)
-        return 1
-    except KeyboardInterrupt:
-        print("parley: interrupted; the same command goes on from here", file=sys.stderr)
-        return 130
+    return exit_status(lambda: _run(args), goes_on=True)
+
+
+def _run(args: argparse.Namespace) -> int:
+    root = Path(settings_of(argparse.Namespace(packs=args.packs)).packs)
+    against = _pack(root, args.against) if args.against else None
+    judge = ctc_judge(Path(args.judge)) or pack_judge(_pack(root, args.judge)) if args.judge else None
+    pack = _pack(root, args.pack)
+    return evaluate(pack, args.data, args.dialogues, against, args.out, old_data=args.old_data, judge=judge)
 
 
 def evaluate(
