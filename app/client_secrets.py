@@ -37,7 +37,7 @@ class SecretBody(BaseModel):
     expires_after: ExpiresAfter | None = None
     session: dict[str, Any] | None = None
     """As in session.update."""
-    parley_caller: Annotated[str, Field(max_length=CALLER_ID_LENGTH)] = ""
+    parley_caller: Annotated[str, Field(max_length=CALLER_ID_LENGTH, pattern=r"^\P{C}*$")] = ""
     """Under which the conversation is kept, where conversations are kept."""
     parley_keep_audio: bool = False
     """The caller has consented to audio being kept with it."""

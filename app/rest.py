@@ -49,6 +49,7 @@ MAX_UPLOAD: Final = 25 * 1024 * 1024  # bytes of an audio file, as OpenAI's
 MAX_MULTIPART: Final = MAX_UPLOAD + 1024 * 1024  # the file, its boundaries and the other fields
 MAX_DATASET: Final = 8 * 1024**3  # bytes of a file uploaded for fine-tuning: 70 hours of 16 kHz speech
 MAX_JSON: Final = 4 * 1024 * 1024  # bytes: a long chat with tools is a tenth of it
+SOON_SECONDS: Final = 60  # the longest wait that clients keep
 RETRY_AFTER: Final = "1"  # seconds; a slot frees when an utterance or reply ends
 
 
@@ -165,6 +166,8 @@ def error_response(error: ParleyError) -> JSONResponse:
     headers = {"retry-after": RETRY_AFTER} if status == 503 else {}
     if isinstance(error, LimitReached):
         headers["retry-after"] = str(error.retry_after)
+        if error.retry_after > SOON_SECONDS:
+            headers["x-should-retry"] = "false"  # OpenAI's SDKs would try again after seconds all the same
     if status == 401:
         headers["www-authenticate"] = "Bearer"
     return JSONResponse(envelope_of(error), status, headers)

@@ -25,9 +25,9 @@ async def begin(
     """
     grant = caller.grant or Grant()
     caller_id, keep_audio = grant.caller_id or caller_id, grant.keep_audio or keep_audio
-    if len(caller_id) > MAX_CALLER_ID:
+    if len(caller_id) > MAX_CALLER_ID or not caller_id.isprintable():  # PostgreSQL, for one, holds no NUL
         raise BadRequest(
-            f"got a parley_caller of {len(caller_id)} characters, expected at most {MAX_CALLER_ID}",
+            f"got a parley_caller of {len(caller_id)} characters, expected at most {MAX_CALLER_ID} that can be printed",
             param="parley_caller",
         )
     if database is None:

@@ -16,8 +16,6 @@ from collections.abc import Collection
 from types import TracebackType
 from typing import Any, Final, NoReturn, Self, TypeAlias
 
-import orjson
-
 from app import metrics
 from app import server_events as out
 from app.audio import HEARING_RATE, REALTIME_RATE, Pcm16
@@ -69,7 +67,10 @@ class Recorder:
         self._changed = asyncio.Event()
         self._at = {item.id: item.at for item in kept}
         self._timings = {item.id: dict(item.timings) for item in kept}
-        self._written = {item.id: _state(item) for item in kept}
+        self._written: dict[str, tuple[Any, ...]] = {}
+        for number, (row, item) in enumerate(zip(kept, conversation, strict=False)):
+            as_kept = row.body["status"] == item.status  # one that was in progress no longer is
+            self._written[item.id] = self._state(number, item) if as_kept else ()
         self._spoken: dict[str, bytearray] = {}  # replies' audio in the session's format, until it is written
         self._heard: dict[str, Pcm16] = {}
         self._handed: set[str] = set()  # items of which no more audio comes
@@ -155,11 +156,14 @@ class Recorder:
         if standing == "taken":
             raise ResumedElsewhere("Another call goes on with this conversation")
 
-    def _difference(self, items: list[Item]) -> tuple[Change, dict[str, bytes]]:
+    def _difference(self, items: list[Item]) -> tuple[Change, dict[str, tuple[Any, ...]]]:
         """What to write, and what is written then."""
-        rows = [self._row(position, item) for position, item in enumerate(items)]
-        states = {row.id: _state(row) for row in rows}
-        changed = [row for row in rows if self._written.get(row.id) != states[row.id]]
+        states = {item.id: self._state(number, item) for number, item in enumerate(items)}
+        changed = [
+            self._row(number, item)
+            for number, item in enumerate(items)
+            if self._written.get(item.id) != states[item.id]
+        ]
         audio = [
             StoredAudio(conversation=self.name, item=name, rate=HEARING_RATE, pcm=pcm)
             for name, pcm in self._heard.items()
@@ -175,6 +179,21 @@ class Recorder:
         }
         gone = [name for name in self._written if name not in states]
         return dataclasses.replace(self._change, items=changed, gone=gone, audio=audio, heard_ms=heard_ms), states
+
+    def _state(self, position: int, item: Item) -> tuple[Any, ...]:
+        """All of an item that can change, cheaper than its row: a long conversation is looked at on the event loop."""
+        content = [dict(part) for part in item.content]
+        timings = len(self._timings.get(item.id, ()))
+        return (
+            position,
+            item.status,
+            content,
+            item.arguments,
+            len(item.hidden),
+            item.audio_ms,
+            len(item.marks),
+            timings,
+        )
 
     def _row(self, position: int, item: Item) -> StoredItem:
         return StoredItem(
@@ -194,8 +213,3 @@ def restored(rows: Collection[StoredItem]) -> Conversation:
         marks = [(int(character), float(ms)) for character, ms in row.private["marks"]]
         conversation.append(Item(**body, hidden=row.private["hidden"], audio_ms=row.private["audio_ms"], marks=marks))
     return conversation
-
-
-def _state(row: StoredItem) -> bytes:
-    """All of an item that can change."""
-    return orjson.dumps([row.position, row.body, row.private, row.timings])

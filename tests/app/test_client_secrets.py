@@ -138,6 +138,7 @@ async def test_what_makes_no_session_makes_no_secret(service: Service) -> None:
         ({"expires_after": {"seconds": 9}}, "expires_after.seconds"),
         ({"expires_after": {"anchor": "last_active_at"}}, "expires_after.anchor"),
         ({"parley_caller": "x" * 129}, "parley_caller"),
+        ({"parley_caller": "\0"}, "parley_caller"),
         ([], None),
     ]
     async with httpx.AsyncClient(base_url=service.url) as client:

@@ -136,6 +136,7 @@ async def test_minutes_of_audio_a_day(serve: Serve, service: FastAPI, parley: Ca
         answer = await client.post("/v1/audio/speech")
         assert (answer.status_code, answer.json()["error"]["code"]) == (429, "insufficient_quota")
         assert 0 < int(answer.headers["retry-after"]) <= 86_400
+        assert answer.headers.get("x-should-retry", "false") == "false"
         assert (await client.get("/v1/models")).status_code == 200  # no audio in it
     assert "1.0 of 1 min of audio today" in parley("list")
     accounts.close()
