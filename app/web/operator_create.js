@@ -84,6 +84,8 @@ export function onCreate(created) {
     try {
       const id = await create();
       $("create-said").textContent = "";
+      event.target.reset();
+      $("create-data").required = true;
       $("create").open = false;
       created(id);
     } catch (error) {

@@ -122,6 +122,16 @@ async def test_a_job_is_created_on_the_page(place: Place) -> None:
         (job,) = Store(place.jobs).jobs("", 9)[0]
         assert (job.method, job.dry_run, job.hyperparameters["training.patience"]) == ("recognizer", True, 1)
 
+        await page.locator("#create summary").click()
+        await page.select_option("#create-method", "language")
+        await expect(page.locator("#create-data")).to_have_value("")
+        await expect(page.locator("#create-model")).to_have_value("de")
+        await page.set_input_files("#create-file", {"name": "c.jsonl", "mimeType": "", "buffer": b"x"})
+        await page.locator("#create-form button").click()
+        await expect(page.locator("#jobs .card")).to_have_count(2)
+        file = Store(place.jobs).file(Store(place.jobs).jobs("", 9)[0][0].training_file)
+        assert (file.filename, (place.jobs / file.path).read_bytes()) == ("c.jsonl", b"x")
+
 
 async def test_the_page_asks_for_an_operators_key(place: Place) -> None:
     access = Access(frozenset({"caller"}), frozenset({"operator"}))
