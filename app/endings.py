@@ -6,6 +6,7 @@ sentence, and how often something followed; the first word is paired with START.
 
 from __future__ import annotations
 
+import functools
 import json
 import math
 from collections.abc import Iterable, Mapping
@@ -70,6 +71,12 @@ def count(sentences: Iterable[str], at_least: int = 2) -> Endings:
                 counts[key] = (ended + last, followed + (not last))
     seen = [{key: value for key, value in counts.items() if sum(value) >= at_least} for counts in (words, pairs)]
     return Endings(*seen)
+
+
+@functools.lru_cache(maxsize=8)
+def known(path: Path) -> Endings:
+    """As `read`, kept: a file in a pack never changes, and every session asks for it."""
+    return read(path)
 
 
 def write(endings: Endings, path: Path) -> None:

@@ -57,6 +57,16 @@ class Hearing:
         """All audio of the session, in whole frames."""
         return self._heard_seconds
 
+    @property
+    def silent_seconds(self) -> float:
+        """Silence since the last speech of the open utterance; 0 while it is spoken, and without one."""
+        return self._endpointer.silent_seconds if self._endpointer is not None else 0.0
+
+    def end_after(self, silence_seconds: float) -> None:
+        """The open utterance ends after so much silence."""
+        if self._endpointer is not None:
+            self._endpointer.silence_seconds = silence_seconds
+
     async def feed(self, pcm: Pcm16) -> AsyncIterator[tuple[Pcm16, SpeechStarted | SpeechStopped | None]]:
         """PCM16 at REALTIME_RATE to frames at HEARING_RATE, each with what began or ended in it."""
         self._raw += pcm

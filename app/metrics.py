@@ -34,6 +34,7 @@ ANSWER = Histogram("parley_answer_seconds", "End of the turn to the first audio,
 
 SESSIONS = Gauge("parley_sessions", "Open sessions", multiprocess_mode="livesum")
 TURNS = Counter("parley_turns", "Replies that ended", ["status"])
+SPECULATIONS = Counter("parley_speculations", "Replies begun before the turn had certainly ended", ["outcome"])
 REFUSALS = Counter("parley_refusals", "Requests and events answered with an error", ["code"])
 STORE_FAILURES = Counter("parley_store_failures", "Writes of conversations that failed, to be tried again")
 LOOP_LAG = Histogram("parley_loop_lag_seconds", "How late the event loop wakes a sleeper", buckets=LAG_SECONDS)

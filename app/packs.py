@@ -36,6 +36,9 @@ class TurnSettings:
     """Silence that ends a turn."""
     endings: str = ""
     """File of the pack with what its sentences end with (`app/endings.py`), for semantic_vad; empty: none."""
+    speculation: bool = False
+    """Whether the language model begins on a likely end of a turn, in vain where the caller goes on: no matter where it
+    runs on this machine, money where somebody charges for it."""
     back_channels: tuple[str, ...] = ()
     """What callers say while they listen, such as "mm-hmm": it does not end the reply that it is said over."""
 

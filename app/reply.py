@@ -58,6 +58,11 @@ async def close(source: AsyncIterator[object]) -> None:
         await aclose()
 
 
+async def once(text: str) -> AsyncGenerator[str, None]:
+    """The text as the only delta."""
+    yield text
+
+
 async def clauses(
     deltas: AsyncIterator[str], *, first_min: int = 8, least: int = 24, most: int = 160
 ) -> AsyncGenerator[str, None]:

@@ -333,6 +333,25 @@ class Error(ServerEvent):
 
 
 @dataclass(frozen=True, slots=True)
+class SpeechSuspected(ServerEvent):
+    """Ours, not part of the OpenAI API; sent only where the session sets `back_channels: true`.
+
+    Something is said over the reply. Within 0.6 s of speech, speech_started or SpeechDismissed follows.
+    """
+
+    type: ClassVar[str] = "parley.speech.suspected"
+    audio_start_ms: int
+
+
+@dataclass(frozen=True, slots=True)
+class SpeechDismissed(ServerEvent):
+    """Ours, like SpeechSuspected: it was a back-channel, and the reply goes on."""
+
+    type: ClassVar[str] = "parley.speech.dismissed"
+    audio_start_ms: int
+
+
+@dataclass(frozen=True, slots=True)
 class TurnTimings(ServerEvent):
     """Ours, not part of the OpenAI API; sent only where the URL asks for it with `parley_timings=true`.
 

@@ -141,6 +141,7 @@ class Session:
             task.cancel()
         self._speaking.break_off()
         await self._listening.close()
+        await self._speaking.close()
         self._log.info("session closed")
         await self._tasks.__aexit__(kind, error, trace)
 

@@ -40,6 +40,11 @@ class TelephoneFormat(Strict):
 AudioFormat: TypeAlias = Annotated[PcmFormat | TelephoneFormat, Field(discriminator="type")]
 
 
+BackChannels: TypeAlias = bool | None
+"""Ours, not part of the OpenAI API: whether "mm-hmm" leaves a reply as it is. None, which clients are never shown: yes;
+true: yes, and events say so; false: any speech ends the reply."""
+
+
 class ServerVad(Strict):
     """The service decides when a turn ends, by silence."""
 
@@ -51,15 +56,17 @@ class ServerVad(Strict):
     """Silence after a reply has been heard until the service speaks again by itself."""
     create_response: bool = True
     interrupt_response: bool = True
+    back_channels: BackChannels = None
 
 
 class SemanticVad(Strict):
-    """Accepted, since several clients ask for it by default; the decision behind it is server_vad's."""
+    """The service decides when a turn ends, by what was said and how (`app/end_of_turn.py`)."""
 
     type: Literal["semantic_vad"]
     eagerness: Literal["low", "medium", "high", "auto"] = "auto"
     create_response: bool = True
     interrupt_response: bool = True
+    back_channels: BackChannels = None
 
 
 TurnDetection: TypeAlias = ServerVad | SemanticVad
@@ -198,7 +205,10 @@ def merge_output(output: AudioOutput, patch: Json) -> AudioOutput:
 
 def dump(config: SessionConfig) -> Json:
     """As JSON; `transcription` has only its three keys and those that the client set (pipecat refuses others)."""
-    return config.model_dump(mode="json")
+    whole = config.model_dump(mode="json")
+    if (detection := whole["audio"]["input"]["turn_detection"]) and detection["back_channels"] is None:
+        del detection["back_channels"]
+    return whole
 
 
 def shown(config: SessionConfig) -> Json:

@@ -17,24 +17,26 @@ from typing import Any, TypeAlias
 
 from app import events as got
 from app import metrics, reply, session_config, tracing
-from app.answer import Answer, check_choice, request_of, write
-from app.conversation import Conversation, Item, parse_item
+from app.answer import Answer, request_of, write
+from app.conversation import Conversation, Item
 from app.errors import BadRequest, ParleyError
-from app.g711 import ToTelephone
 from app.names import voice_of
 from app.outbox import Outbox
 from app.packs import Pack
 from app.response import Booking, Response
 from app.session_config import SessionConfig
+from app.speculation import Speculation
 from app.timings import TurnClock
 from app.tools import Toolbox
 from app.turn import Ear, Mouth, Turn, TurnEvent
+from app.wanted import Wanted, response_of, wanted_of
 from app.workers.base import LanguageModel, Recognizer, Synthesizer
 
 Json: TypeAlias = dict[str, Any]
 Spawn: TypeAlias = Callable[[Coroutine[Any, Any, None]], asyncio.Task[None]]
 
 MAX_ASIDE = 8  # replies out of band at once: each is as much work as one of the conversation
+PAUSE_SECONDS = 1.0  # of sending, at most: a microphone that is muted in the middle of a sound decides nothing
 TIMER_SECONDS = 0.5  # between looks at the timers: one may be set or cancelled while another is waited for
 
 
@@ -45,18 +47,6 @@ class Workers:
     recognizer: Recognizer
     language: LanguageModel
     synthesizer: Synthesizer
-
-
-@dataclass(frozen=True, slots=True)
-class Wanted:
-    """What one reply is made of."""
-
-    options: got.ResponseOptions
-    items: list[Item] | None
-    """Of the prompt; None: the conversation."""
-    output: session_config.AudioOutput
-    announcement: str
-    """Said instead of what the model would write."""
 
 
 class Speaking:
@@ -95,6 +85,7 @@ class Speaking:
         """When the caller will have heard all audio so far, by `time.monotonic()`."""
         self._pack = pack
         self._workers = workers
+        self._speculation = Speculation(workers.language)
         self._toolbox = toolbox
         self._turn = turn
         self._conversation = conversation
@@ -107,7 +98,29 @@ class Speaking:
         self._announcements: collections.deque[str] = collections.deque()  # of timers that have ended
         self._timer: asyncio.Task[None] | None = None
         self._replying: asyncio.Task[None] | None = None
+        self._flowing = asyncio.Event()  # cleared while it is unsure whether the caller takes the floor
+        self._flowing.set()
         self._aside: dict[str, tuple[Response, asyncio.Task[None]]] = {}  # replies out of band, by id
+
+    @property
+    def audible(self) -> bool:
+        """The caller hears a reply now."""
+        return time.monotonic() < self.heard_at
+
+    def pause(self) -> None:
+        """No more audio is sent until `resume`: the caller may have begun to speak."""
+        self._flowing.clear()
+
+    def resume(self) -> None:
+        """The reply goes on."""
+        self._flowing.set()
+
+    async def interrupt(self) -> None:
+        """The caller takes the floor: the conversation's reply ends, and nothing is heard of it any more."""
+        self.resume()
+        self.heard_at = 0.0
+        if self.response is not None:
+            await self.stop(TurnEvent.BARGED_IN, "turn_detected")
 
     @property
     def is_quiet(self) -> bool:
@@ -117,7 +130,7 @@ class Speaking:
 
     async def answer_if_owed(self) -> None:
         """Answers once the caller is quiet, all words are there and nothing else is being said."""
-        if self._turn.ear is Ear.SPEAKING or self._turn.mouth is Mouth.REPLYING or self.transcribing:
+        if self._turn.ear is not Ear.QUIET or self._turn.mouth is Mouth.REPLYING or self.transcribing:
             return
         if self.owes_answer:
             await self.start(got.ResponseOptions())
@@ -139,26 +152,8 @@ class Speaking:
             )
         if not self.config.answers:
             raise BadRequest("a transcription session has no responses", param="type")
-        check_choice(self.config, options)
-        items = None if options.input is None else [self._input_item(fields) for fields in options.input]
-        speaks = "audio" in (options.output_modalities or self.config.output_modalities)
-        output = session_config.merge_output(self.config.audio.output, options.audio or {})
-        voice_of(session_config.voice_name(output.voice), self._pack.voice.names)
-        config = {
-            "conversation_id": self._conversation_id if in_band else None,
-            "output_modalities": ["audio"] if speaks else ["text"],
-            "max_output_tokens": options.max_output_tokens or self.config.max_output_tokens,
-            "audio": {"output": {"format": output.format.model_dump(), "voice": output.voice}},
-            "metadata": options.metadata,
-        }
-        law = output.format.type
-        response = Response(
-            config=config,
-            conversation=self._conversation if in_band else None,
-            speaks=speaks,
-            telephone=None if law == "audio/pcm" else ToTelephone(law),
-        )
-        wanted = Wanted(options, items, output, announcement)
+        wanted = wanted_of(options, announcement, self.config, self._conversation, self._pack)
+        response = response_of(wanted, self.config, self._conversation, self._conversation_id)
         if in_band:
             self._turn.apply(TurnEvent.RESPONSE_CREATED)
             self.owes_answer = False
@@ -197,15 +192,24 @@ class Speaking:
         await self._outbox.put(*response.end("cancelled", details, dropped=True))
         self._log.info("reply stopped (%s) after %.1f s of audio", reason, response.audio_seconds)
 
+    async def guess(self, text: str) -> None:
+        """The caller may have ended, with these words: the language model begins. Without any, the caller goes on."""
+        idle = self._turn.mouth is Mouth.SILENT and not self.transcribing and not self.owes_answer
+        if not text or not idle or not self.config.answers:
+            await self._speculation.drop()
+            return
+        said = Item("", "message", role="user", content=[{"type": "input_audio", "transcript": text}])
+        items = [*self._conversation, said]
+        await self._speculation.begin(request_of(items, self.config, got.ResponseOptions(), self._pack)[0])
+
+    async def close(self) -> None:
+        """The caller has left: nothing is written any more."""
+        await self._speculation.drop()
+
     def break_off(self) -> None:
         """The caller has left: of the running reply, the conversation keeps what was handed over."""
         if self.response is not None:
             self.response.end("cancelled", dropped=True)
-
-    def _input_item(self, fields: Json) -> Item:
-        if fields.get("type") == "item_reference":
-            return self._conversation.get(str(fields.get("id")), "retrieve")
-        return parse_item(fields)
 
     async def _respond(self, response: Response, wanted: Wanted, clock: TurnClock) -> None:
         status = "completed"
@@ -216,8 +220,8 @@ class Speaking:
             if self.transcribing and wanted.items is None:
                 await asyncio.wait(self.transcribing)  # push-to-talk: the words just committed belong to the prompt
             said = wanted.announcement
-            clock.asked = None if said else time.monotonic()  # nobody waits for an announcement: it has no latency
-            deltas = _once(said) if said else self._write(wanted, answer)
+            clock.asked = None if said else time.monotonic()  # nobody waits for an announcement
+            deltas = reply.once(said) if said else self._write(wanted, answer)
             if response.speaks:
                 await self._speak(response, wanted.output, deltas, clock)
             else:
@@ -253,7 +257,8 @@ class Speaking:
     def _write(self, wanted: Wanted, answer: Answer) -> AsyncGenerator[str, None]:
         chosen = list(self._conversation) if wanted.items is None else wanted.items
         request, own = request_of(chosen, self.config, wanted.options, self._pack)
-        return write(self._workers.language, request, self._toolbox, own, answer)
+        language = self._speculation if wanted.items is None else self._workers.language
+        return write(language, request, self._toolbox, own, answer)
 
     async def _speak(
         self, response: Response, output: session_config.AudioOutput, deltas: AsyncIterator[str], clock: TurnClock
@@ -269,6 +274,8 @@ class Speaking:
         speech = reply.paced(reply.ahead(speech, reply.CHUNKS_AHEAD), self._audio_ahead_seconds)
         async with contextlib.aclosing(speech):
             async for piece in speech:
+                with contextlib.suppress(TimeoutError):
+                    await asyncio.wait_for(self._flowing.wait(), PAUSE_SECONDS)
                 await self._outbox.put(*response.say(piece))
                 self.has_spoken = True
                 self.spoken_seconds += piece.seconds
@@ -293,7 +300,3 @@ class Speaking:
             if self._toolbox.timers:
                 wait = min(timer.ends_at for timer in self._toolbox.timers) - now
                 await asyncio.sleep(min(TIMER_SECONDS, max(0.0, wait.total_seconds())))
-
-
-async def _once(text: str) -> AsyncGenerator[str, None]:
-    yield text

@@ -88,6 +88,7 @@ class Ear(enum.Enum):
     """What the caller does."""
 
     QUIET = "quiet"
+    UNSURE = "unsure"  # something is said over a reply: it may be no more than "mm-hmm"
     SPEAKING = "speaking"
 
 
@@ -101,6 +102,8 @@ class Mouth(enum.Enum):
 class TurnEvent(enum.Enum):
     """Everything that moves a turn."""
 
+    SPEECH_SUSPECTED = "speech_suspected"
+    SPEECH_DISMISSED = "speech_dismissed"
     SPEECH_STARTED = "speech_started"
     SPEECH_STOPPED = "speech_stopped"
     SPEECH_DISCARDED = "speech_discarded"  # the client cleared the buffer, or turned detection off
@@ -111,7 +114,12 @@ class TurnEvent(enum.Enum):
 
 
 EAR_TRANSITIONS: dict[Ear, dict[TurnEvent, Ear]] = {
-    Ear.QUIET: {TurnEvent.SPEECH_STARTED: Ear.SPEAKING},
+    Ear.QUIET: {TurnEvent.SPEECH_STARTED: Ear.SPEAKING, TurnEvent.SPEECH_SUSPECTED: Ear.UNSURE},
+    Ear.UNSURE: {
+        TurnEvent.SPEECH_STARTED: Ear.SPEAKING,
+        TurnEvent.SPEECH_DISMISSED: Ear.QUIET,
+        TurnEvent.SPEECH_DISCARDED: Ear.QUIET,
+    },
     Ear.SPEAKING: {TurnEvent.SPEECH_STOPPED: Ear.QUIET, TurnEvent.SPEECH_DISCARDED: Ear.QUIET},
 }
 MOUTH_TRANSITIONS: dict[Mouth, dict[TurnEvent, Mouth]] = {

@@ -36,6 +36,10 @@ class Utterance:
         """All frames so far."""
         self.seconds = 0.0
         """Audio fed so far."""
+        self.hypothesis = ""
+        """The recognizer's latest text of it; up to date only while `deltas` are read."""
+        self.withheld = False
+        """Whether `deltas` gives nothing out: it may yet be forgotten."""
         self.shown = ""
         """Words given out by `deltas` so far."""
         self.span = tracing.begin("utterance")
@@ -67,11 +71,12 @@ class Utterance:
         hypotheses = recognition.hypotheses()
         try:
             async for hypothesis in hypotheses:
+                self.hypothesis = hypothesis
                 words = hypothesis.split()
                 stable = _common_prefix(previous, words)[:-1]
                 previous = words
                 text = " ".join(stable)
-                if delta := _after(self.shown, text):
+                if not self.withheld and (delta := _after(self.shown, text)):
                     self.shown = text
                     yield delta
         except ParleyError:

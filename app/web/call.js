@@ -129,6 +129,7 @@ export class Call {
   lost() {
     if (this.hearing !== null) this.conversation.remove(this.hearing);
     this.conversation.remove(PRESSED);
+    this.playback.duck(false);
     for (const item of this.unheard) {
       this.playback.end(item);
       this.conversation.find(item).open = false;
@@ -146,15 +147,18 @@ export class Call {
   #answers = {
     "session.created": ({ session }) => {
       if (!this.conversation.empty) this.conversation.divide("Connected again; what was said above is forgotten");
-      this.turnDetection = session.audio.input.turn_detection ?? this.turnDetection;
+      // Reports of what may be a back-channel, so that the reply is quieter under it.
+      this.turnDetection = { ...(session.audio.input.turn_detection ?? this.turnDetection), back_channels: true };
       const transcription = session.audio.input.transcription ?? { model: "whisper-1" };
       this.#update(
-        { transcription, ...(this.pushToTalk ? { turn_detection: null } : {}) },
+        { transcription, turn_detection: this.pushToTalk ? null : this.turnDetection },
         this.playback.possible ? {} : { output_modalities: ["text"] },
       );
       if (this.voice) this.setVoice(this.voice);
     },
 
+    "parley.speech.suspected": () => this.playback.duck(true),
+    "parley.speech.dismissed": () => this.playback.duck(false),
     "input_audio_buffer.speech_started": ({ item_id: item }) => {
       this.hearing = item;
       this.conversation.caller(item);
@@ -281,6 +285,7 @@ export class Call {
     this.unheard.clear();
     items.forEach((item) => this.silenced.add(item));
     const heard = new Map(await this.playback.cut());
+    this.playback.duck(false);
     for (const item of items) {
       const event = { item_id: item, content_index: 0, audio_end_ms: heard.get(item) ?? 0 };
       this.connection.send({ type: "conversation.item.truncate", ...event });

@@ -1,6 +1,8 @@
 // Owns the loudspeaker: a queue of PCM16 by item, and how much of each was heard. Knows no protocol or page.
 
 const REALTIME_RATE = 24000; // Hz; the context runs at it, so that the browser's own resampler does the rest
+const DUCKED = 0.2; // of full volume
+const DUCK_SECONDS = 0.03; // time constant of the change: a jump would click
 const ANSWER_MS = 200; // a suspended context never answers; then the last report counts
 
 /** Plays items one after the other. Calls onStart(item), onPlayed(item, ms) and onEnd(item, ms). */
@@ -9,6 +11,7 @@ export class Playback {
     this.callbacks = { onStart, onPlayed, onEnd };
     this.heard = new Map(); // item -> samples played by the last report, for every item that has not ended
     this.context = null;
+    this.volume = null; // gain between the worklet and the loudspeaker
     this.node = null; // promise of the worklet node
     this.cuts = new Map(); // token -> resolve
     this.tokens = 0;
@@ -47,6 +50,11 @@ export class Playback {
     return this.heard.size > 0;
   }
 
+  /** Quieter while `on`: the caller may have begun to speak. */
+  duck(on) {
+    this.volume?.gain.setTargetAtTime(on ? DUCKED : 1, this.context.currentTime, DUCK_SECONDS);
+  }
+
   /** Silence at once. Resolves to [[item, milliseconds heard]] of every item that had not ended. */
   async cut() {
     if (!this.playing) return [];
@@ -69,7 +77,8 @@ export class Playback {
     await this.context.audioWorklet.addModule("/web/speaker.js");
     const node = new AudioWorkletNode(this.context, "speaker", { numberOfInputs: 0, outputChannelCount: [1] });
     node.port.onmessage = ({ data }) => this.#receive(data);
-    node.connect(this.context.destination);
+    this.volume = this.context.createGain();
+    node.connect(this.volume).connect(this.context.destination);
     return node;
   }
 

@@ -103,3 +103,15 @@ async def test_a_longer_word_does_not_continue_a_shorter_one() -> None:
     deltas, rest = await sent(["the time", "the time", "there is a", "there is a"], "there is a timer")
     assert deltas == ["the"]
     assert rest == ""
+
+
+async def test_what_is_withheld_is_given_out_whole_once_it_is_wanted() -> None:
+    utterance = Utterance("item_1", Wavering(["what time", "what time is", "what time is it", "what time is it"], ""))
+    utterance.withheld = True
+    hypotheses, given = [], []
+    async for delta in utterance.deltas():
+        given.append(delta)
+    assert given == []
+    hypotheses.append(utterance.hypothesis)
+    assert hypotheses == ["what time is it"]
+    assert utterance.shown == ""
