@@ -7,7 +7,7 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet -c constraints.txt
 PACK := models/packs/en-starter
 
-.PHONY: serve test test-clients test-engines test-coqui test-chattts coqui test-vllm vllm check lint-images prove-images install bench bench-publish starter starter-recognizer starter-language starter-voice starter-card clean
+.PHONY: serve test test-nightly test-clients test-engines test-coqui test-chattts coqui test-vllm vllm check lint-images prove-images install bench bench-publish starter starter-recognizer starter-language starter-voice starter-card clean
 
 serve: $(VENV)/base  ## install what the service needs and start it
 	$(BIN)/parley serve --host $(HOST) --port $(PORT)
@@ -31,6 +31,9 @@ test-vllm: $(VENV)/dev $(VENV)-vllm/ready  ## the real vLLM server
 	$(BIN)/python -m pytest tests/engines/test_vllm.py
 
 vllm: $(VENV)-vllm/ready  ## vLLM for a CPU, in an environment of its own
+
+test-nightly: $(VENV)/dev  ## 100,000 random client events against a session, some minutes
+	PARLEY_RANDOM_EVENTS=100000 $(BIN)/python -m pytest tests/app/test_session_properties.py
 
 test-clients: $(VENV)/base $(VENV)-clients/ready  ## stock clients against the running service on the starter pack
 	$(VENV)-clients/bin/python -m pytest tests/clients

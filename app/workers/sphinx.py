@@ -41,12 +41,15 @@ class SphinxRecognizer:
         word_times: bool = False,
         model: str = "",
     ) -> SphinxRecognition:
-        """Opens an utterance; only `language` is used. Raises WorkerBusy, BadRequest for a language but English."""
+        """Opens an utterance; only `language` and `word_times` are used.
+
+        Raises WorkerBusy, BadRequest for a language but English.
+        """
         if language and language.lower().replace("_", "-").split("-")[0] != LANGUAGE:
             raise BadRequest(f"PocketSphinx hears English here, got language {language!r}", param="language")
         if not self._idle:
             raise WorkerBusy(f"{self._slots} utterances are open, the limit is {self._slots}")
-        return SphinxRecognition(self, self._idle.pop(0))
+        return SphinxRecognition(self, self._idle.pop(0), word_times=word_times)
 
     async def health(self) -> Health:
         """Slots."""
@@ -75,8 +78,9 @@ class SphinxRecognizer:
 class SphinxRecognition:
     """One utterance, on one process that is its own until the end."""
 
-    def __init__(self, recognizer: SphinxRecognizer, process: SphinxProcess) -> None:
+    def __init__(self, recognizer: SphinxRecognizer, process: SphinxProcess, *, word_times: bool = False) -> None:
         self._recognizer = recognizer
+        self._word_times = word_times
         self._process: SphinxProcess | None = process
         self._seconds = 0.0
         self._unread = 0
@@ -127,6 +131,7 @@ class SphinxRecognition:
             no_speech_probability=0.0 if answer.text else 1.0,
             engine="pocketsphinx",
             language=LANGUAGE,
+            words=answer.words if self._word_times else (),
         )
 
     async def abort(self) -> None:

@@ -21,7 +21,9 @@ import numpy as np
 
 from app.audio import HEARING_RATE, Pcm16
 from app.errors import WorkerError
+from app.workers.base import Word
 
+FRAME_RATE = 100  # of PocketSphinx's frames, a second
 SILENT_PEAK = 4  # of 32768, 78 dB below full scale: no microphone is that quiet
 
 Verb: TypeAlias = Literal["begin", "feed", "interim", "finish", "close"]
@@ -34,6 +36,7 @@ class SphinxText:
     text: str
     confidence: float
     """Geometric mean of the words' posterior probabilities, 0..1; 1 where there are no words."""
+    words: tuple[Word, ...] = ()
 
 
 class SphinxProcess:
@@ -140,13 +143,16 @@ def _text(decoder: Any) -> SphinxText:
     hypothesis = decoder.hyp()
     if hypothesis is None or not hypothesis.hypstr.strip():
         return SphinxText("", 1.0)
-    words = re.sub(r"\(\d+\)", "", hypothesis.hypstr).lower().split()
-    words = [word for word in words if re.fullmatch(r"[a-z'.-]+", word)]
-    spoken = [segment.prob for segment in decoder.seg() if re.match(r"[a-z']", segment.word)]
-    if not words or not spoken:
+    named = [(re.sub(r"\(\d+\)$", "", segment.word).lower(), segment) for segment in decoder.seg()]
+    words = tuple(
+        Word(name, segment.start_frame / FRAME_RATE, (segment.end_frame + 1) / FRAME_RATE, min(1.0, segment.prob))
+        for name, segment in named
+        if re.fullmatch(r"[a-z'][a-z'.-]*", name)
+    )
+    if not words:
         return SphinxText("", 1.0)
-    mean = sum(math.log(max(probability, 1e-9)) for probability in spoken) / len(spoken)
-    return SphinxText(" ".join(words), min(1.0, math.exp(mean)))
+    mean = sum(math.log(max(word.probability, 1e-9)) for word in words) / len(words)
+    return SphinxText(" ".join(word.text for word in words), math.exp(mean), words)
 
 
 def _spawn(words: str) -> tuple[Any, Connection]:

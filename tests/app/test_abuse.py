@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 
 import pytest
@@ -21,6 +22,7 @@ BAD_FRAMES = [
     '{"type": "no.such.event"}',
     '{"type": "response.done"}',
     '{"type": "input_audio_buffer.append"}',
+    '{"type": "input_audio_buffer.append", "audio": 5}',
     '{"type": "input_audio_buffer.append", "audio": "!!!"}',
     '{"type": "input_audio_buffer.append", "audio": "YQ=="}',
     '{"type": "input_audio_buffer.commit"}',
@@ -59,13 +61,35 @@ async def works(caller: Caller) -> None:
     assert done["response"]["status"] == "completed"
 
 
-async def test_each_bad_frame_gets_one_error_and_the_session_lives() -> None:
-    async with call(replies=["Hello."]) as (caller, _):
-        for frame in [*BAD_FRAMES, b"binary"]:
+async def test_each_bad_frame_gets_one_error_and_an_ordinary_turn_follows() -> None:
+    frames: list[str | bytes] = [*BAD_FRAMES, b"binary"]
+    async with call(replies=["Hello."] * len(frames)) as (caller, _):
+        for frame in frames:
             await caller.send_raw(frame)
             assert (await caller.next())["type"] == "error", frame
+            await works(caller)
+    assert len(caller.all("error")) == len(frames)
+
+
+async def test_what_a_user_said_cannot_be_truncated() -> None:
+    async with call(replies=["Hello."]) as (caller, _):
+        await caller.send("conversation.item.create", item=text_item("hello"))
+        item = (await caller.until("conversation.item.done"))["item"]["id"]
+        await caller.send("conversation.item.truncate", item_id=item, content_index=0, audio_end_ms=0)
+        error = await caller.until("error")
         await works(caller)
-    assert len(caller.all("error")) == len(BAD_FRAMES) + 1
+    assert error["error"]["code"] == "item_truncate_invalid_item_id"
+
+
+async def test_four_minutes_in_one_event_are_taken() -> None:
+    async with call([QUESTION], ["Hello."]) as (caller, _):
+        await caller.send("session.update", session=BY_HAND)
+        await caller.until("session.updated")
+        await caller.send("input_audio_buffer.append", audio=base64.b64encode(bytes(12_000_000)).decode())
+        await caller.send("input_audio_buffer.commit")
+        await caller.until("conversation.item.input_audio_transcription.completed")
+        await works(caller)
+    assert not caller.all("error")
 
 
 @pytest.mark.parametrize(
@@ -128,7 +152,7 @@ async def test_an_oversized_frame_closes_that_socket_alone() -> None:
         host, port = caller._socket.remote_address[:2]
         async with connect(f"ws://{host}:{port}/v1/realtime", max_size=None, proxy=None) as other:
             with pytest.raises(websockets.ConnectionClosed) as closed:
-                await send_and_listen(other, "A" * 17 * 1024 * 1024)
+                await send_and_listen(other, "A" * 40 * 1024 * 1024)
         assert closed.value.rcvd is not None
         assert closed.value.rcvd.code == 1009
         await works(caller)

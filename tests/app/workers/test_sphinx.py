@@ -38,6 +38,18 @@ async def test_it_hears_a_voice_that_it_does_not_know(sphinx: SphinxRecognizer) 
     assert transcript.engine == "pocketsphinx"
 
 
+async def test_the_times_of_words_are_told_where_they_are_asked_for(sphinx: SphinxRecognizer) -> None:
+    pcm = silence(0.5, RATE) + flite("please turn on the lights", "rms", RATE)
+    for asked in (True, False):
+        recognition = await sphinx.start(word_times=asked)
+        recognition.feed(pcm)
+        transcript = await recognition.finish()
+        assert " ".join(word.text for word in transcript.words) == (transcript.text if asked else "")
+        times = [time for word in transcript.words for time in (word.start_s, word.end_s)]
+        assert times == sorted(times)
+        assert not times or 0.4 < times[0] < times[-1] <= len(pcm) / 2 / RATE
+
+
 @pytest.mark.parametrize("pcm", [b"", silence(1.0, RATE), to_pcm16(noise(1.0, 0.0005, RATE))])
 async def test_silence_has_no_words(sphinx: SphinxRecognizer, pcm: bytes) -> None:
     recognition = await sphinx.start()
