@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import importlib.util
+
+from finetune.errors import ConfigError
 from finetune.recipes import synthesizer_coqui, synthesizer_starter, synthesizer_xtts
 
 __all__ = ["Config", "run"]
@@ -10,7 +13,12 @@ Config = synthesizer_starter.Config | synthesizer_coqui.Config | synthesizer_xtt
 
 
 def run(config: Config, *, dry_run: bool = False, resume: bool = False) -> None:
-    """Trains and exports a voice. Raises what its engine's recipe raises."""
+    """Trains and exports a voice. Raises what its recipe raises, ConfigError where Coqui TTS is needed and missing."""
+    if not isinstance(config, synthesizer_starter.Config) and importlib.util.find_spec("TTS") is None:
+        raise ConfigError(
+            f"engine: {config.engine} needs Coqui TTS, which this environment lacks: make coqui, then "
+            f".venv-coqui/bin/parley finetune synthesizer ..."
+        )
     if isinstance(config, synthesizer_coqui.Config):
         synthesizer_coqui.run(config, dry_run=dry_run, resume=resume)
     elif isinstance(config, synthesizer_xtts.Config):

@@ -6,7 +6,6 @@ chance nor its place in the data.
 
 from __future__ import annotations
 
-import importlib.util
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -31,11 +30,6 @@ __all__ = ["Config", "run"]
 
 def run(config: Config, *, dry_run: bool = False, resume: bool = False) -> None:
     """Trains and exports, or says what that would take. Raises ConfigError, DataError, FinetuneError, PackError."""
-    if importlib.util.find_spec("TTS") is None:
-        raise ConfigError(
-            f"engine: {config.engine} needs Coqui TTS, which this environment lacks: make coqui, then "
-            f".venv-coqui/bin/parley finetune synthesizer ..."
-        )
     # 1. Data; the base, with its letters and speakers
     data = utterances(config.data, config.training)
     known = {row.speaker for row in data.train}

@@ -7,7 +7,6 @@ codes of text; what makes codes of audio, and sound of codes, stays.
 from __future__ import annotations
 
 import asyncio
-import importlib.util
 import random
 import shutil
 from collections.abc import Mapping, Sequence
@@ -44,11 +43,6 @@ REFERENCE = "reference.wav"
 
 def run(config: Config, *, dry_run: bool = False, resume: bool = False) -> None:
     """Trains and exports, or says what that would take. Raises ConfigError, DataError, FinetuneError, PackError."""
-    if importlib.util.find_spec("TTS") is None:
-        raise ConfigError(
-            f"engine: {config.engine} needs Coqui TTS, which this environment lacks: make coqui, then "
-            f".venv-coqui/bin/parley finetune synthesizer ..."
-        )
     # 1. Data, the base, and the clip that says in which voice it will speak
     data = utterances(config.data, config.training)
     checkpoint.seed_everything(config.training.seed)
