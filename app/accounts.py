@@ -22,6 +22,7 @@ class Accounts:
         """`settle_seconds`: how often a call's audio is counted and its key looked at."""
         self.settle_seconds = settle_seconds
         self._database = database
+        self._made: frozenset[str] = frozenset()
 
     async def visit(self, key: str | None, wanted: Wanted, *, closed: bool, operators: bool) -> Visit:
         """A request without a key of the settings. Raises AccessDenied, LimitReached.
@@ -32,7 +33,9 @@ class Accounts:
             return Visit(permit(None, wanted, key=key, closed=closed, operators=operators))
 
         def admit(session: Session) -> Caller:
-            made = keys.scopes_made(session)
+            if wanted.scope not in self._made:  # once made, a key is never unmade
+                self._made = keys.scopes_made(session)
+            made = self._made
             found = keys.find(session, key) if key is not None else None
             asked = closed or wanted.scope in made or bool(made and wanted.scope == "operator")
             caller = permit(found, wanted, key=key, closed=asked, operators=operators or "operator" in made)
