@@ -36,11 +36,11 @@ class Accounts:
             if wanted.scope not in self._made:  # once made, a key is never unmade
                 self._made = keys.scopes_made(session)
             made = self._made
-            found = keys.find(session, key) if key is not None else None
+            caller, row = (keys.find(session, key) if key is not None else None) or (None, None)
             asked = closed or wanted.scope in made or bool(made and wanted.scope == "operator")
-            caller = permit(found, wanted, key=key, closed=asked, operators=operators or "operator" in made)
-            if caller.counted:
-                row = keys.touch(session, caller.key)
+            caller = permit(caller, wanted, key=key, closed=asked, operators=operators or "operator" in made)
+            if row is not None and caller.counted:
+                keys.note_use(session, row)
                 limits.count_request(session, row)
                 if wanted.audio:
                     limits.check_audio(session, row)

@@ -10,8 +10,9 @@ import hashlib
 import secrets
 import time
 from collections.abc import Collection
+from dataclasses import replace
 
-from sqlalchemy import JSON, BigInteger, String, Text, delete, select, update
+from sqlalchemy import JSON, BigInteger, String, Text, bindparam, delete, select, update
 from sqlalchemy.orm import DeclarativeBase, Mapped, Session, mapped_column
 
 from app.callers import SECRET_PREFIX, Caller, Grant, Scope
@@ -20,6 +21,7 @@ from app.errors import AccessDenied, NotFound
 from app.server_events import new_id
 
 KEY_PREFIX = "sk-parley-"
+NOTED_SECONDS = 60  # between notes of when a key was used
 
 
 class Base(DeclarativeBase):
@@ -53,6 +55,9 @@ class ClientSecret(Base):
     """Whose it is: what is done with it counts as that key's."""
     expires_at: Mapped[int] = mapped_column(BigInteger)
     grant: Mapped[dict[str, object]] = mapped_column(JSON)
+
+
+_FIND = select(ApiKey).where(ApiKey.digest == bindparam("digest"))
 
 
 def access_database(place: str) -> Database:
@@ -104,21 +109,33 @@ def scopes_made(session: Session) -> frozenset[str]:
     return frozenset(scope for scopes in session.scalars(select(ApiKey.scopes)) for scope in scopes)
 
 
-def find(session: Session, key: str) -> Caller | None:
-    """Whom a key or client secret stands for, None where it is unknown. Raises AccessDenied for a revoked one."""
+def find(session: Session, key: str) -> tuple[Caller, ApiKey | None] | None:
+    """Whom a key or client secret stands for, and the key's row where it has one; None where it is unknown.
+
+    Raises AccessDenied for a revoked one.
+    """
     if key.startswith(SECRET_PREFIX):
         return _find_secret(session, key)
-    row = session.scalar(select(ApiKey).where(ApiKey.digest == digest(key)))
-    return None if row is None else _caller(row)
+    row = session.scalar(_FIND, {"digest": digest(key)})
+    return None if row is None else (_caller(row), row)
+
+
+def note_use(session: Session, key: ApiKey) -> None:
+    """For whoever looks at the list; written once a minute, since most requests need not write."""
+    now = int(time.time())
+    if key.used_at is None or key.used_at < now - NOTED_SECONDS:
+        key.used_at = now
+
+
+def lock(session: Session, key_id: str) -> None:
+    """Until the transaction ends, whoever else locks this key waits, on any database."""
+    session.execute(update(ApiKey).where(ApiKey.id == key_id).values(used_at=int(time.time())))
 
 
 def touch(session: Session, key_id: str) -> ApiKey:
-    """The key's row, locked until the transaction ends: counts of one key wait for each other on any database.
-
-    Raises AccessDenied where it has been revoked.
-    """
+    """The key's row, locked. Raises AccessDenied where it has been revoked."""
+    lock(session, key_id)
     found = select(ApiKey).where(ApiKey.id == key_id).execution_options(populate_existing=True)
-    session.execute(update(ApiKey).where(ApiKey.id == key_id).values(used_at=int(time.time())))
     row = session.scalar(found)
     if row is None or row.revoked_at is not None:
         raise AccessDenied("This API key has been revoked")
@@ -134,16 +151,15 @@ def make_secret(session: Session, key_id: str, grant: Grant, expires_at: int) ->
     return secret
 
 
-def _find_secret(session: Session, secret: str) -> Caller | None:
+def _find_secret(session: Session, secret: str) -> tuple[Caller, ApiKey | None] | None:
     row = session.get(ClientSecret, digest(secret))
     if row is None or row.expires_at <= time.time():
         return None
     grant = Grant(**row.grant)  # type: ignore[arg-type]
     maker = session.scalar(select(ApiKey).where(ApiKey.id == row.key))
     if maker is None:  # made by a key of the settings, or where none is asked for
-        return Caller(row.key, frozenset({"caller"}), grant=grant)
-    caller = _caller(maker)
-    return Caller(caller.key, caller.scopes, counted=True, grant=grant)
+        return Caller(row.key, frozenset({"caller"}), grant=grant), None
+    return replace(_caller(maker), grant=grant), maker
 
 
 def _caller(row: ApiKey) -> Caller:

@@ -1,18 +1,19 @@
 """What a key has used, and how much it may: sessions at once, requests a minute, minutes of audio a day.
 
-Counted in the database, so that all gateway processes count together. Functions work within a transaction that has
-locked the key's row (`keys.touch`), and raise LimitReached, which undoes what they have added.
+Counted in the database, so that all gateway processes count together. Functions work within a transaction, and raise
+LimitReached, which undoes what they have added.
 """
 
 from __future__ import annotations
 
 import time
+from typing import cast
 
-from sqlalchemy import BigInteger, String, delete, func, select, update
+from sqlalchemy import BigInteger, String, Table, bindparam, delete, func, select, update
 from sqlalchemy.orm import Mapped, Session, mapped_column
 
 from app.errors import LimitReached
-from app.keys import ApiKey, Base
+from app.keys import ApiKey, Base, lock
 
 MINUTE, DAY = 60, 86_400  # seconds
 SESSION_RETRY_SECONDS = 5
@@ -40,12 +41,22 @@ class Count(Base):
     amount: Mapped[float]
 
 
+_COUNTS = cast(Table, Count.__table__)
+_ADD = (
+    update(_COUNTS)
+    .where(_COUNTS.c.key == bindparam("of"), _COUNTS.c.what == bindparam("kind"), _COUNTS.c.since == bindparam("begun"))
+    .values(amount=_COUNTS.c.amount + bindparam("more"))
+    .returning(_COUNTS.c.amount)
+)
+
+
 def count_request(session: Session, key: ApiKey) -> None:
-    """One request more in this minute."""
+    """One request more in this minute, where the key has a limit."""
+    if key.requests_per_minute is None:
+        return
     now = int(time.time())
     since = now - now % MINUTE
-    used = _add(session, key.id, "requests", since, 1)
-    if key.requests_per_minute is not None and used > key.requests_per_minute:
+    if _add(session, key.id, "requests", since, 1) > key.requests_per_minute:
         raise LimitReached(
             f"This key may send {key.requests_per_minute} requests a minute, and has sent them",
             retry_after=since + MINUTE - now,
@@ -70,7 +81,7 @@ def audio_today(session: Session, key: ApiKey) -> float:
 
 
 def enter(session: Session, key: ApiKey, name: str) -> None:
-    """One call more; its `name` is anything of its own."""
+    """One call more of a key that is locked; its `name` is anything of its own."""
     now = time.time()
     session.execute(delete(OpenSession).where(OpenSession.key == key.id, OpenSession.seen_at < now - LOST_SECONDS))
     session.add(OpenSession(id=name, key=key.id, seen_at=now))
@@ -100,14 +111,17 @@ def add_audio(session: Session, key_id: str, seconds: float) -> None:
 
 def _add(session: Session, key: str, what: str, since: int, amount: float) -> float:
     """The new sum."""
-    this = (Count.key == key, Count.what == what, Count.since == since)
-    changed = session.execute(update(Count).where(*this).values(amount=Count.amount + amount))
-    if not getattr(changed, "rowcount", 0):
+    this = {"of": key, "kind": what, "begun": since, "more": amount}
+    total = session.scalar(_ADD, this)
+    if total is None:
+        lock(session, key)  # the first one of this minute or day makes the row; others wait, and find it
+        total = session.scalar(_ADD, this)
+    if total is None:
         session.execute(delete(Count).where(Count.key == key, Count.what == what, Count.since < since))
         session.add(Count(key=key, what=what, since=since, amount=amount))
         session.flush()
         return amount
-    return _used(session, key, what, since)
+    return float(total)
 
 
 def _used(session: Session, key: str, what: str, since: int) -> float:
