@@ -137,8 +137,7 @@ def _shown(client: httpx.Client, name: str) -> Iterator[str]:
         yield from (f"  {text}" for text in job["report"].splitlines())
     if job["exports"]:
         yield "  for `parley packs build`: " + " ".join(f"--{stage} {run}" for stage, run in job["exports"].items())
-    events = _ask(client, "GET", f"/fine_tuning/jobs/{name}/events", params={"limit": 20})["data"]
-    for event in reversed(events):
+    for event in (*_events(client, name, "message", 50), *_events(client, name, "metrics", 3)):
         yield f"  {time.strftime('%H:%M:%S', time.localtime(event['created_at']))}  {event['message']}"
 
 
@@ -158,6 +157,12 @@ def _follow(client: httpx.Client, name: str) -> int:
             full = BAR * done["step"] // done["total_steps"]
             print(f"\r\x1b[K[{'#' * full}{'.' * (BAR - full)}] {line(job)}", end="", flush=True)
         time.sleep(POLL_SECONDS)
+
+
+def _events(client: httpx.Client, name: str, kind: str, limit: int) -> list[dict[str, Any]]:
+    """The newest of one type, oldest first."""
+    found = _ask(client, "GET", f"/fine_tuning/jobs/{name}/events", params={"limit": limit, "type": kind})["data"]
+    return list(reversed(found))
 
 
 def _ask(client: httpx.Client, method: str, path: str, **request: Any) -> dict[str, Any]:

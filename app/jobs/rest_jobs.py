@@ -163,8 +163,10 @@ def job_routes(
         return shown(store.job(job_id), places)
 
     @router.get("/fine_tuning/jobs/{job_id}/events")
-    def events(job_id: str, after: str = "", limit: Limit = 20) -> dict[str, Any]:
-        rows, more = store.events(job_id, after, limit)
+    def events(
+        job_id: str, after: str = "", limit: Limit = 20, type: Literal["", "message", "metrics"] = ""
+    ) -> dict[str, Any]:
+        rows, more = store.events(job_id, after, limit, type)
         return _listed([_event(row) for row in rows], more)
 
     @router.get("/fine_tuning/jobs/{job_id}/checkpoints")

@@ -206,10 +206,12 @@ class Store:
                         _event(name, f"{where} {data['step']}{total}: {said}", "info", "metrics", dict(data), whole)
                     )
 
-    def events(self, name: str, after: str, limit: int) -> tuple[list[Event], bool]:
-        """Newest first, and whether there are more. Raises NotFound."""
+    def events(self, name: str, after: str, limit: int, kind: str = "") -> tuple[list[Event], bool]:
+        """Newest first, of one type where one is named, and whether there are more. Raises NotFound."""
         self.job(name)
         wanted = select(Event).where(Event.job == name).order_by(Event.number.desc())
+        if kind:
+            wanted = wanted.where(Event.type == kind)
         with self._database.session() as session:
             if after:
                 last = _there(session.scalar(select(Event).where(Event.id == after)), "event", after)

@@ -103,7 +103,11 @@ async function showDetail() {
   $("detail").hidden = !chosen;
   if (!chosen) return;
   const path = `/fine_tuning/jobs/${encodeURIComponent(chosen)}`;
-  const [job, events] = await Promise.all([askJson(path), askJson(`${path}/events?limit=200`)]);
+  const [job, events, measured] = await Promise.all([
+    askJson(path),
+    askJson(`${path}/events?type=message&limit=200`),
+    askJson(`${path}/events?type=metrics&limit=1`), // a new one says that the curves have grown
+  ]);
   $("detail-title").textContent = job.fine_tuned_model ?? job.id;
   const tuning = job.method[job.method.type];
   const asked = Object.entries(tuning.hyperparameters).map(([key, value]) => `${key} ${value}`);
@@ -114,7 +118,7 @@ async function showDetail() {
   $("detail-error").textContent = job.error?.message ?? "";
   $("detail-report").hidden = !job.report;
   $("detail-report").textContent = job.report ?? "";
-  await showCurves(job, path, events.data[0]?.id);
+  await showCurves(job, path, measured.data[0]?.id);
   showEvents(events.data);
   await showFiles(job);
   showBuild(job);

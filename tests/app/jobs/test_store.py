@@ -47,6 +47,7 @@ def test_what_is_kept_is_found_by_another_process(store: Store, tmp_path: Path, 
     events, more = other.events(first.id, "", 3)
     assert more
     assert [event.message for event in events] == ["Step 2/9: train_loss=0.25", "Step 1/9: train_loss=0.5", "careful"]
+    assert [event.message for event in other.events(first.id, "", 9, "message")[0]] == ["careful", "begun"]
     last, more = other.events(first.id, events[-1].id, 3)
     assert ([event.message for event in last], more) == (["begun"], False)
     mine = [one.id for one in other.jobs("", 9)[0] if one.id in (first.id, second.id)]
