@@ -35,7 +35,7 @@ vllm: $(VENV)-vllm/ready  ## vLLM for a CPU, in an environment of its own
 test-nightly: $(VENV)/dev  ## 100,000 random client events against a session, some minutes
 	PARLEY_RANDOM_EVENTS=100000 $(BIN)/python -m pytest tests/app/test_session_properties.py
 
-test-clients: $(VENV)/base $(VENV)-clients/ready  ## stock clients against the running service on the starter pack
+test-clients: $(VENV)/dev $(VENV)-clients/ready  ## stock clients against the running service on the starter pack
 	$(VENV)-clients/bin/python -m pytest tests/clients
 
 check: $(VENV)/dev  ## format, lint, types, import rules

@@ -32,8 +32,8 @@ class VoiceById(BaseModel):
 class SpeechBody(BaseModel):
     """What POST /v1/audio/speech takes; other fields are ignored."""
 
-    model: str
-    input: Annotated[str, Field(max_length=MAX_INPUT)]
+    model: Annotated[str, Field(examples=["tts-1"])]
+    input: Annotated[str, Field(max_length=MAX_INPUT, examples=["Hello there."])]
     voice: str | VoiceById = ""
     response_format: str | None = None
     speed: Annotated[float | None, Field(ge=0.25, le=4.0, allow_inf_nan=False)] = None

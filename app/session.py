@@ -17,7 +17,7 @@ from app import events as got
 from app import metrics, session_config
 from app import server_events as out
 from app.audio import Pcm16
-from app.conversation import Conversation
+from app.conversation import Conversation, Item
 from app.errors import AccessDenied, BadRequest, LimitReached, ParleyError
 from app.listening import Listening
 from app.outbox import Outbox
@@ -190,7 +190,8 @@ class Session:
                 if self._speaking.response is not None and self._speaking.response.is_saying(event.item_id):
                     await self._speaking.stop(TurnEvent.CANCELLED, "client_cancelled")  # the rest will not be heard
                 item = self._conversation.truncate(event.item_id, event.content_index, event.audio_end_ms)
-                await self._outbox.drop(lambda b: b.response is not None and b.response.message is item)
+                # Of a reply that is over, words still waiting must come: the `done` events behind them have them all.
+                await self._outbox.drop(lambda b: b.samples > 0 and _is_of(b, item))
                 self._log.info("the caller heard %d ms: %r", event.audio_end_ms, item.text)
                 await self._put(out.ItemTruncated(event.item_id, event.content_index, event.audio_end_ms))
             case got.ResponseCreate():
@@ -246,6 +247,10 @@ class Session:
 
     def _dump(self) -> Json:
         return {"id": self.id, "expires_at": self._expires_at, **session_config.shown(self._config), **self._told}
+
+
+def _is_of(booking: Booking, item: Item) -> bool:
+    return booking.response is not None and booking.response.message is item
 
 
 class SessionLog(logging.LoggerAdapter[logging.Logger]):

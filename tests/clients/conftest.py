@@ -15,12 +15,18 @@ REPOSITORY = Path(__file__).parents[2]
 READY_SECONDS = 180
 
 
+def free_port() -> int:
+    """A loopback port that nobody listens on now."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
 @pytest.fixture(scope="session")
 def service() -> Iterator[str]:
     """Its URL, `http://127.0.0.1:PORT`."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+    port = free_port()
     process = subprocess.Popen(
         [REPOSITORY / ".venv/bin/python", "-m", "app", "serve", "--port", str(port)],
         cwd=REPOSITORY, stdout=subprocess.PIPE, text=True,
