@@ -13,10 +13,10 @@ from app.audio import FRAME_SECONDS, Pcm16
 from app.endings import normal
 from app.turn import MIN_SPEECH_SECONDS
 
-DECIDE_SECONDS = 0.54  # of speech heard; with the recognizer's answer, the caller knows after 0.6 s
+DECIDE_SECONDS = 0.48  # of speech heard: with VAD's delay and the recognizer's answer, the caller knows after 0.6 s
 ENDED_SECONDS = 0.2  # of silence: "mm-hmm" has a gap of up to 0.15 s
 QUIET_SECONDS = 2 * FRAME_SECONDS  # of silence that counts as ended when it has to be decided
-SURE = 0.7  # confidence of words that take the floor: of what no language has, recognizers make words all the same
+SURE = 0.75  # confidence of words that take the floor: of what no language has, recognizers make words all the same
 
 
 class Verdict(enum.Enum):

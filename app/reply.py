@@ -47,8 +47,7 @@ async def ahead(source: AsyncIterator[T], limit: int) -> AsyncGenerator[T, None]
             yield entry[0]
     finally:
         task.cancel()
-        with contextlib.suppress(asyncio.CancelledError):
-            await task
+        await asyncio.wait({task})  # not `await task`: where the reader is cancelled just now, that must not be lost
 
 
 async def close(source: AsyncIterator[object]) -> None:

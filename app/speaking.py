@@ -275,7 +275,8 @@ class Speaking:
         async with contextlib.aclosing(speech):
             async for piece in speech:
                 with contextlib.suppress(TimeoutError):
-                    await asyncio.wait_for(self._flowing.wait(), PAUSE_SECONDS)
+                    async with asyncio.timeout(PAUSE_SECONDS):  # wait_for of Python 3.11 may lose a cancellation
+                        await self._flowing.wait()
                 await self._outbox.put(*response.say(piece))
                 self.has_spoken = True
                 self.spoken_seconds += piece.seconds

@@ -31,6 +31,8 @@ from app.audio import (
     to_pcm16,
     to_waveform,
 )
+from app.bench import back_channels
+from app.bench.back_channels import COMMANDS, SAID_LISTENING, synthetic
 from app.bench.questions import QUESTIONS
 from app.bench.report import Cell, Report
 from app.bench.turn_recordings import Clip, Recording, clips, compose
@@ -46,6 +48,7 @@ from app.workers.connect import load_recognizer, load_synthesizer
 
 TURNS = 240
 SHORTEST_SECONDS = 1.2  # of a clip: shorter ones are single words, which nobody pauses in
+PEOPLE = 100  # clips of each kind over a reply
 TUNED = ("kathleen", "kerstin")  # whose other clips the weights were made of
 STEP_FRAMES = 6  # between two hypotheses, 0.19 s, as often as the recognizers give them
 LATE_SECONDS = 0.1  # after the audio, until its hypothesis is there
@@ -91,12 +94,33 @@ async def _bench(pack: Pack, args: argparse.Namespace) -> Report:
     asked = [await hear(recording, recognizer) for recording in compose(await questions(pack, args.seed), args.seed)]
     rows += compare("the pack's questions, by voice alone", asked, None)
     rows += compare("the pack's questions, and by words", asked, words)
+    rows += await over_a_reply(pack, args.data, recognizer)
     configuration: dict[str, Cell] = {"pack": pack.reference, "seed": args.seed}
     notes = [
         "cut off: the turn was taken for ended before its last word; missed: not until the next one began",
         "silence: for as long as gives the same median delay as the semantic_vad above it",
+        "over a reply: paused and delay are from the first sound, in audio heard, without the recognizer's own time;"
+        " added: delay over the pause, at which a service without back-channels would have ended the reply",
     ]
     return Report("turns", configuration, rows, notes, DRAWN)
+
+
+async def over_a_reply(pack: Pack, data: Path, recognizer: Recognizer) -> list[dict[str, Cell]]:
+    """Back-channels and interruptions, told from one another."""
+    listed = pack.turn.back_channels
+    people = [clip.waveform for clip in islice(kept_out(data, known=True), PEOPLE)]
+    short = clips(data, lambda row: row.get("subset") == "digits_en" and row["split"] == "test")
+    digits = [clip.waveform for clip in short[:: max(1, len(short) // PEOPLE)]]
+    rows = []
+    for name, sounds, hears, interrupts in (
+        ("what listeners say, synthetic", await synthetic(SAID_LISTENING), recognizer, False),
+        ("short words, people, by duration alone", digits, None, False),
+        ("commands, synthetic", await synthetic(COMMANDS), recognizer, True),
+        ("sentences, people", people, recognizer, True),
+    ):
+        judged = [await back_channels.judge(sound, listed, hears, seed) for seed, sound in enumerate(sounds)]
+        rows.append(back_channels.row(name, judged, interrupts))
+    return rows
 
 
 def alone(pack: Pack) -> RecognizerSettings:

@@ -21,6 +21,7 @@ from tests.realtime import calling
 from tests.serving import serving
 from tests.sounds import flite, silence
 
+PATIENT = {"type": "server_vad", "silence_duration_ms": 1500}
 ONE, OTHER = ChatRequest([{"role": "user", "content": "one"}]), ChatRequest([{"role": "user", "content": "other"}])
 
 
@@ -112,14 +113,15 @@ class Echo:
         return Health("language", "echo", "")
 
 
-@pytest.mark.parametrize("pause", [0.0, 0.4])
+@pytest.mark.parametrize("pause", [0.0, 0.5])
 async def test_a_caller_who_goes_on_hears_only_the_answer_to_all_of_it(pause: float) -> None:
     pack = dataclasses.replace(SCRIPTED, turn=TurnSettings(speculation=True))
     echo = Echo()
     workers = Workers(ScriptedRecognizer(["tell me a story"]), echo, ScriptedSynthesizer(samples_per_character=60))
     app = create_app(pack, workers, options=GatewayOptions(audio_ahead_seconds=1000.0))
     async with serving(app) as url, calling(url) as caller:
-        await caller.say(flite("tell me") + silence(pause) + flite("a story"), then_silence=1.5)
+        await caller.send("session.update", session={"audio": {"input": {"turn_detection": PATIENT}}})
+        await caller.say(flite("tell me") + silence(pause) + flite("a story"), then_silence=2.5)
         done = await caller.until("response.done")
         await caller.send("conversation.item.create", item={"type": "message", "role": "user", "content": []})
         await caller.send("response.create")

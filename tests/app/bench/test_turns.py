@@ -6,6 +6,8 @@ import numpy as np
 import pytest
 
 from app.audio import HEARING_RATE, Waveform, to_waveform
+from app.bench.back_channels import Judged, row
+from app.bench.back_channels import judge as judge_sound
 from app.bench.turn_recordings import AFTER_SECONDS, LEAD_SECONDS, Clip, Recording, compose, quietest, spoken_part
 from app.bench.turns import Heard, decisions, hear, judge
 from app.turn import MIN_SPEECH_SECONDS
@@ -69,3 +71,24 @@ async def test_real_speech_ends_once_and_a_pause_is_bridged_by_a_longer_silence(
     assert end < decisions(heard[1], eagerness="medium")[0] < end + 2.2
     assert {text for _, text in heard[1].texts} == {"tell me"}
     assert heard[1].texts[0][0] * 0.032 > LEAD_SECONDS + MIN_SPEECH_SECONDS
+
+
+async def test_what_is_said_over_a_reply_is_judged_by_length_and_words() -> None:
+    sounds = [said("yeah"), said("tell me a story about the old fox")]
+    by_length = [await judge_sound(sound, ("yeah",), None) for sound in sounds]
+    assert [one.interrupts for one in by_length] == [False, True]
+    by_words = [
+        (await judge_sound(said("stop"), ("yeah",), ScriptedRecognizer([words], repeat=True))).interrupts
+        for words in ("stop", "yeah")
+    ]
+    assert by_words == [True, False]
+    for one in by_length:
+        assert one.noticed_seconds is not None
+        assert one.decided_seconds is not None
+        assert one.noticed_seconds < one.decided_seconds
+    figures = row("sounds", by_length, interrupts=True)
+    assert (figures["turns"], figures["right_percent"]) == (2, 50)
+
+
+def test_silence_over_a_reply_is_nothing() -> None:
+    assert row("silence", [Judged(False, None, None)], interrupts=False)["right_percent"] == 100
