@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from app.audio import Waveform
-from app.workers.vocoder import FFT, RATE, Vocoder
+from app.workers.vocoder import FFT, HOP, RATE, Vocoder
 
 VOWELS: Final = {
     "a": (750, 1250, 2500), "e": (480, 1900, 2600), "i": (300, 2300, 3100), "o": (500, 900, 2400),
@@ -63,7 +63,7 @@ def speaker(name: str) -> Speaker:
 def speak(text: str, who: Speaker, draw: random.Random) -> Waveform:
     """Words of LETTERS with spaces between them, at RATE, loudest 0.5. Raises KeyError for another letter."""
     hertz, harmonic, noise = [], [], []
-    for voice, hiss, frames in _segments(text, who, draw):
+    for _, voice, hiss, frames in _segments(text, who, draw):
         harmonic += [voice] * frames
         noise += [hiss] * frames
         hertz += [float(voice.max() > SILENT + 1)] * frames
@@ -75,6 +75,15 @@ def speak(text: str, who: Speaker, draw: random.Random) -> Waveform:
     return (0.5 * samples / max(1e-6, float(np.abs(samples).max()))).astype(np.float32)
 
 
+def ends(text: str, who: Speaker, draw: random.Random) -> list[tuple[str, float]]:
+    """Each sound that `speak` makes of the same arguments, " " for silence, and when it ends, in seconds."""
+    found, frames = [], 0
+    for letter, _, _, count in _segments(text, who, draw):
+        frames += count
+        found.append((letter, frames * HOP / RATE))
+    return found
+
+
 def noisy(waveform: Waveform, decibels: float, seed: int) -> Waveform:
     """With white noise that much below the speech."""
     hiss = np.random.default_rng(seed).standard_normal(len(waveform))
@@ -82,18 +91,18 @@ def noisy(waveform: Waveform, decibels: float, seed: int) -> Waveform:
     return np.clip(waveform + level * hiss, -1, 1).astype(np.float32)
 
 
-def _segments(text: str, who: Speaker, draw: random.Random) -> list[tuple[NDArray[Any], NDArray[Any], int]]:
-    """Log-magnitudes [F] of voice and noise, and for how many frames."""
+def _segments(text: str, who: Speaker, draw: random.Random) -> list[tuple[str, NDArray[Any], NDArray[Any], int]]:
+    """Letter, log-magnitudes [F] of voice and noise, and for how many frames."""
     still = np.full(len(GRID), SILENT)
-    found = [(still, still, EDGE)]
+    found = [(" ", still, still, EDGE)]
     for number, word in enumerate(text.split()):
         if number:
-            found.append((still, still, draw.randint(2, 5)))
+            found.append((" ", still, still, draw.randint(2, 5)))
         for letter in word:
             for voice, hiss, frames in _letter(letter, who):
-                drawn = who.pace * frames * draw.uniform(0.85, 1.15)
-                found.append((still if voice is None else voice, still if hiss is None else hiss, max(1, round(drawn))))
-    return [*found, (still, still, EDGE)]
+                count = max(1, round(who.pace * frames * draw.uniform(0.85, 1.15)))
+                found.append((letter, still if voice is None else voice, still if hiss is None else hiss, count))
+    return [*found, (" ", still, still, EDGE)]
 
 
 def _letter(letter: str, who: Speaker) -> list[tuple[NDArray[Any] | None, NDArray[Any] | None, int]]:

@@ -7,19 +7,25 @@ its speakers nor the arms'. After an interruption the same command goes on.
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import shlex
+import shutil
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
 from app.config import REPOSITORY
-from finetune.compare import new_models, small_language
-from finetune.data.manifest import read_dialogues
+from finetune.compare import first_hearing, new_models, small_language
+from finetune.data.manifest import audio_path, read_dialogues, read_utterances
+from finetune.data.rows import Utterance
 from finetune.errors import RunError
 
 FOLDER: Final = Path("runs/compare")
 SEED: Final = 1
+LESSONS: Final = 400
+"""Steps of the recognizer's first lesson."""
 BASE: Final = "small@base"
 CONFIG: Final = "finetune/configs/compare_base.yaml"
 SETTINGS: Final = "finetune/configs/compare.toml"
@@ -35,12 +41,16 @@ def main() -> None:
     parser.parse_args()
     # 1. Recordings and dialogues
     small_language.write(FOLDER / "data", SEED)
-    # 2. Models that know nothing, in the letters of the old language
+    # 2. Models that know nothing, in the letters of the old language; the recognizer's first lesson
     known = list(read_dialogues(FOLDER / "data/old/dialogues.jsonl"))
     texts = [turn.text for row in known if row.split == "train" for turn in row.turns]
-    for name, make in (("recognizer", new_models.write_recognizer), ("language", new_models.write_language)):
-        if not (FOLDER / "new" / name / "tokenizer.json").exists():
-            make(FOLDER / "new" / name, texts, SEED)
+    new, partial = FOLDER / "new", FOLDER / "new.partial"
+    if not new.exists():
+        shutil.rmtree(partial, ignore_errors=True)
+        new_models.write_language(partial / "language", texts, SEED)
+        new_models.write_recognizer(partial / "recognizer", texts, SEED)
+        first_hearing.teach(partial / "recognizer", list(clips("old-words", "old")), SEED, LESSONS)
+        partial.rename(new)
     # 3. The base: each model by itself on the old language, and a pack of them
     run = FOLDER / "base"
     parley("finetune", "joint", "--config", CONFIG, "--resume")
@@ -52,6 +62,15 @@ def main() -> None:
     data = f"data=[{FOLDER}/data/judge/manifest.jsonl]"
     parley("finetune", "judge", "--config", "finetune/configs/judge_tiny.yaml", f"run={FOLDER}/judge", data, *JUDGE,
         "--resume")  # fmt: skip
+
+
+def clips(*names: str) -> Iterator[Utterance]:
+    """Of train; the audio of their rows is a path."""
+    for name in names:
+        manifest = FOLDER / "data" / name / "manifest.jsonl"
+        for row in read_utterances(manifest):
+            if row.split == "train":
+                yield dataclasses.replace(row, audio=str(audio_path(manifest, row)))
 
 
 def parley(*arguments: str) -> None:

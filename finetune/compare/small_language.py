@@ -18,7 +18,7 @@ from tqdm import tqdm
 
 from app.audio import HEARING_RATE, resample
 from app.workers.vocoder import RATE
-from finetune.compare.formants import SONORANTS, STOPS, VOWELS, noisy, speak, speaker
+from finetune.compare.formants import SONORANTS, STOPS, VOWELS, ends, noisy, speak, speaker
 from finetune.data.ledger import NAME as LEDGER
 from finetune.data.ledger import Ledger
 from finetune.data.manifest import write_manifest
@@ -54,8 +54,8 @@ class Set:
     language: str
     parts: tuple[Part, ...]
     people: str = "callers"
-    """callers: requests, in noise, and dialogues; reader: replies, clean, one voice; others: requests and replies;
-    words: callers who say a word or two, from which a recognizer that knows nothing learns first."""
+    """callers: requests, in noise, and dialogues; reader: two replies at a time, clean, one voice; others: requests and
+    replies; words: callers who say a word or two, from which a recognizer that knows nothing learns first."""
 
 
 SETS: Final = (
@@ -118,24 +118,43 @@ def _write(folder: Path, one: Set, seed: int) -> None:
 
 
 def _texts(one: Set, split: str, language: Language, seed: int) -> Iterator[str]:
-    """Endlessly, but for words none twice: requests of callers, replies of readers, both of others."""
+    """What is said, endlessly; but for words none twice."""
     draw = random.Random(f"{seed} {one.name} {split}")
     seen: set[str] = set()
-    while one.people == "words":
-        yield " ".join(draw.choice(language.words) for _ in range(draw.choice((1, 1, 2))))
+
+    def request() -> str:
+        while True:
+            text = " ".join(draw.choice(language.words) for _ in range(ASKED))
+            if split_of(language.reply(text), seed) == split:
+                return text
+
     while True:
-        request = " ".join(draw.choice(language.words) for _ in range(ASKED))
-        reply = language.reply(request)
-        said = reply if one.people == "reader" or (one.people == "others" and len(seen) % 2) else request
-        if said not in seen and split_of(reply, seed) == split:
-            seen.add(said)
-            yield said
+        if one.people == "words":
+            yield " ".join(draw.choice(language.words) for _ in range(draw.choice((1, 1, 2))))
+            continue
+        text = request()
+        if one.people == "reader":
+            text = f"{language.reply(text)} {language.reply(request())}"
+        elif one.people == "others" and len(seen) % 2:
+            text = language.reply(text)
+        if text not in seen:
+            seen.add(text)
+            yield text
 
 
 def split_of(reply: str, seed: int) -> str:
     """Of a reply and of all requests that it answers: what test asks for was never replied in training."""
     place = random.Random(f"{seed} {reply}").random()
     return "test" if place < TESTED else "dev" if place < TESTED + DEVELOPED else "train"
+
+
+def sounds(row: Utterance, seed: int) -> list[tuple[str, float]]:
+    """Each sound of a clip that `write` made, and when it ends, in seconds."""
+    return ends(row.text, speaker(f"{seed} {row.speaker}"), _draw(seed, row.id))
+
+
+def _draw(seed: int, name: str) -> random.Random:
+    return random.Random(f"{seed} {name}")
 
 
 def _who(one: Set, split: str, number: int) -> str:
@@ -148,8 +167,7 @@ def _who(one: Set, split: str, number: int) -> str:
 def _clip(folder: Path, one: Set, name: str, text: str, who: str, split: str, seed: int) -> Utterance:
     """Speech and its row; the file is there whole or not at all."""
     path = folder / "audio" / f"{name}.flac"
-    draw = random.Random(f"{seed} {name}")
-    waveform, rate = speak(text, speaker(f"{seed} {who}"), draw), RATE
+    waveform, rate = speak(text, speaker(f"{seed} {who}"), draw := _draw(seed, name)), RATE
     if one.people != "reader":
         waveform = noisy(resample(waveform, RATE, HEARING_RATE), draw.uniform(*NOISE), draw.randrange(2**31))
         rate = HEARING_RATE

@@ -13,6 +13,7 @@ import pytest
 from app.config import REPOSITORY
 from finetune.compare import command
 from finetune.compare.cell import RESULT
+from finetune.loop import Training
 from finetune.recipes import joint
 from tests.finetune.compare import tiny
 
@@ -80,8 +81,8 @@ def test_the_clock_says_how_long_the_rest_takes() -> None:
 
 
 def test_the_joint_recipe_spends_what_hearing_leaves() -> None:
-    training = joint.Training(steps=1, learning_rate=1.0, budget_seconds=3.0)
+    training = Training(steps=1, learning_rate=1.0, budget_seconds=3.0)
     assert joint.rest_of(training, 1.0).budget_seconds == 2.0
     assert joint.rest_of(training, 5.0).budget_seconds == 0.001
-    free = joint.Training(steps=1, learning_rate=1.0)
+    free = Training(steps=1, learning_rate=1.0)
     assert joint.rest_of(free, 1.0) is free

@@ -27,6 +27,7 @@ CONFIG = REPOSITORY / "finetune/configs/compare.yaml"
 BASE = REPOSITORY / "finetune/configs/compare_base.yaml"
 SETTINGS = REPOSITORY / "finetune/configs/compare.toml"
 SETS = (
+    Set("old-words", "old", (Part("train", 2, 3),), "words"),
     Set("old", "old", (Part("train", 2, 5), Part("dev", 1, 3), Part("test", 1, 2))),
     Set("old-reader", "old", (Part("train", 1, 8), Part("dev", 1, 3)), "reader"),
     Set("small", "new", (Part("train", 2, 5), Part("dev", 1, 3))),

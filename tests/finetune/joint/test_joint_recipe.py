@@ -11,10 +11,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import soundfile
 import torch
 
+from app.audio import REALTIME_RATE, to_waveform
 from app.config import REPOSITORY
 from app.pack_build import build
+from app.talk import ANSWERED, talk
 from finetune import checkpoint, config
 from finetune.data.errors import DataError
 from finetune.data.ledger import Ledger
@@ -27,6 +30,8 @@ from finetune.recipes.joint_losses import EDGES, Step
 from finetune.recipes.joint_parts import Parts, models_of
 from tests.finetune.joint import tiny
 from tests.finetune.joint.tiny_joint import TINY, overrides, write_data
+from tests.service.test_serve import served
+from tests.sounds import flite, silence
 
 SHORT = [
     f"{stage}.{key}={value}"
@@ -78,6 +83,14 @@ def unbroken(place: Place) -> Path:
 
 
 @pytest.fixture(scope="module")
+def cached(place: Place) -> Path:
+    """Stages one and two."""
+    made = place.begun("cached", "rung=cached")
+    joint.run(made)
+    return Path(made.run)
+
+
+@pytest.fixture(scope="module")
 def parts(place: Place) -> Parts:
     return joint.together(joint.below(place.begun("parts", "hypotheses=3")))
 
@@ -120,18 +133,14 @@ def test_all_stages_leave_three_exports_that_make_a_pack(place: Place, unbroken:
         assert facts(unbroken / model)["speakers"] == ["kal16", "slt"]
 
 
-def test_killed_it_comes_to_the_same_bits(place: Place, unbroken: Path) -> None:
-    killed = place.begun("killed", *EVERY)
-    command = [
-        sys.executable,
-        "-m",
-        "tests.finetune.joint.tiny_joint",
-        "joint",
-        "1",
-        *place.overrides("killed", *EVERY),
-    ]
+@pytest.mark.parametrize("dies_in", ["noisy", "joint", "finish"])
+def test_killed_it_comes_to_the_same_bits(place: Place, unbroken: Path, dies_in: str) -> None:
+    name = f"killed-{dies_in}"
+    killed = place.begun(name, *EVERY)
+    program = [sys.executable, "-m", "tests.finetune.joint.tiny_joint", dies_in, "1"]
+    command = [*program, *place.overrides(name, *EVERY)]
     assert subprocess.run(command, cwd=REPOSITORY, capture_output=True).returncode == -9
-    assert checkpoint.load(Path(killed.run) / "joint/checkpoint.pt")["progress"]["step"] == 1
+    assert checkpoint.load(Path(killed.run) / dies_in / "checkpoint.pt")["progress"]["step"] == 1
     joint.run(killed, resume=True)
     for stage in ("noisy", "joint", "finish"):
         assert metrics(Path(killed.run) / stage) == metrics(unbroken / stage)
@@ -140,12 +149,30 @@ def test_killed_it_comes_to_the_same_bits(place: Place, unbroken: Path) -> None:
     assert facts(Path(killed.run))["stages"] == facts(unbroken)["stages"]
 
 
-def test_the_cached_rung_needs_no_edges_and_exports_too(place: Place) -> None:
-    cached = place.begun("cached", "rung=cached")
-    joint.run(cached)
-    assert (Path(cached.run) / "hypotheses.json").is_file()
-    assert not (Path(cached.run) / "joint").exists()
-    assert all((Path(cached.run) / model / "export" / model).is_dir() for model in joint.MODELS)
+def test_the_cached_rung_needs_no_edges_and_exports_too(cached: Path) -> None:
+    assert (cached / "hypotheses.json").is_file()
+    assert not (cached / "joint").exists()
+    assert all((cached / model / "export" / model).is_dir() for model in joint.MODELS)
+
+
+async def test_every_rung_leaves_a_pack_that_answers_parley_talk(
+    place: Place, unbroken: Path, cached: Path, tmp_path: Path
+) -> None:
+    full = place.begun("full", "rung=full")
+    joint.run(full)
+    runs = {"full": Path(full.run), "every": unbroken, "cached": cached, "staged": place.folder / "staged"}
+    for rung, run in runs.items():
+        assert facts(run)["rung"] == rung
+        weights = {model: run / model for model in joint.MODELS}
+        build(tmp_path, f"{rung}@1", settings=REPOSITORY / "models/packs/en-starter", weights=weights)
+    question = tmp_path / "question.wav"
+    soundfile.write(question, to_waveform(silence(0.5) + flite("what time is it")), REALTIME_RATE)
+    async with served("--packs", str(tmp_path), "--pack", "full@1") as (url, _):
+        for rung in runs:
+            reply, said = tmp_path / f"{rung}.wav", list[str]()
+            outcome = await talk([question], url=url, out=reply, api_key="", model=f"{rung}@1", write=said.append)
+            assert outcome == ANSWERED, said
+            assert soundfile.info(reply).frames > 0
 
 
 def test_a_dry_run_after_the_first_stage_measures_the_rung_and_writes_nothing(
