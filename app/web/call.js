@@ -146,7 +146,10 @@ export class Call {
 
   #answers = {
     "session.created": ({ session }) => {
-      if (!this.conversation.empty) this.conversation.divide("Connected again; what was said above is forgotten");
+      const goesOn = session.parley_conversation !== undefined && session.parley_conversation === this.kept;
+      this.kept = session.parley_conversation;
+      const above = goesOn ? "Connected again; the conversation goes on" : "Connected again; what was said above is forgotten";
+      if (!this.conversation.empty) this.conversation.divide(above);
       // Reports of what may be a back-channel, so that the reply is quieter under it.
       this.turnDetection = { ...(session.audio.input.turn_detection ?? this.turnDetection), back_channels: true };
       const transcription = session.audio.input.transcription ?? { model: "whisper-1" };

@@ -47,7 +47,10 @@ const connection = new Connection({
     const was = link.state;
     link = { state, ...detail };
     if (was === "open") call.lost();
-    if (state === "open") notice("connection", "");
+    if (state === "open") {
+      notice("connection", "");
+      notice("kept", detail.kept ? "The operator of this service keeps the words that are said here." : "");
+    }
     if (state === "waiting") {
       notice("connection", "The service is gone. This page keeps trying to reach it.");
       guide.show(null, state);

@@ -1,12 +1,14 @@
 // Owns the WebSocket to /v1/realtime: key, opening, trying again. Knows no event's meaning and no page.
 
 const STORED_KEY = "parley.key"; // in sessionStorage: gone with the tab
+const STORED_CALLER = "parley.caller"; // likewise: what is kept of this tab's calls can be found by it
+const LOST = new Set(["not_found", "resume_expired", "store_off", "database_unavailable"]); // nothing to go on with
 const FIRST_WAIT_MS = 500;
 const LONGEST_WAIT_MS = 10000;
 
 /**
  * Keeps one socket open. Calls onEvent(object) for every server event, and onState(state, detail):
- * "connecting" | "open" | "waiting" {seconds} | "key" {wrong: boolean}. Before each session it calls
+ * "connecting" | "open" {kept: boolean} | "waiting" {seconds} | "key" {wrong: boolean}. Before each session it calls
  * onModels(entries, model) with what can be talked to; its answer is the model that is.
  */
 export class Connection {
@@ -16,10 +18,11 @@ export class Connection {
     this.failures = 0;
     this.timer = 0;
     this.model = "";
+    this.conversation = ""; // by which a service that keeps conversations goes on with this one
     window.addEventListener("online", () => this.timer && this.open());
   }
 
-  /** Connects; an open session ends, and with it what the service remembers of it. */
+  /** Connects; an open session ends, and with it what the service remembers of it. One that was lost goes on, if it can. */
   async open(model = this.model) {
     this.model = model;
     clearTimeout(this.timer);
@@ -28,6 +31,7 @@ export class Connection {
       this.socket.onmessage = this.socket.onclose = null;
       this.socket.close();
       this.socket = null;
+      this.conversation = "";
     }
     this.callbacks.onState("connecting");
     const key = sessionStorage.getItem(STORED_KEY) ?? "";
@@ -60,18 +64,26 @@ export class Connection {
 
   #dial(key) {
     const scheme = location.protocol === "https:" ? "wss:" : "ws:";
-    const query = new URLSearchParams({ model: this.model, parley_timings: "true" });
+    const query = new URLSearchParams({ model: this.model, parley_timings: "true", parley_caller: caller() });
+    const resume = this.conversation;
+    if (resume) query.set("parley_resume", resume);
+    let begun = false;
     const protocols = key ? ["realtime", `openai-insecure-api-key.${key}`] : ["realtime"];
     const socket = new WebSocket(`${scheme}//${location.host}/v1/realtime?${query}`, protocols);
     socket.onmessage = ({ data }) => {
       const event = JSON.parse(data);
       if (event.type === "session.created") {
+        begun = true;
         this.failures = 0;
-        this.callbacks.onState("open");
+        this.conversation = event.session.parley_conversation ?? "";
+        this.callbacks.onState("open", { kept: this.conversation !== "" });
+      } else if (!begun && resume && LOST.has(event.error?.code)) {
+        this.conversation = "";
+        return;
       }
       this.callbacks.onEvent(event);
     };
-    socket.onclose = () => this.#wait();
+    socket.onclose = () => (resume && !this.conversation ? this.#dial(key) : this.#wait());
     this.socket = socket;
   }
 
@@ -82,4 +94,14 @@ export class Connection {
     this.callbacks.onState("waiting", { seconds: milliseconds / 1000 });
     this.timer = setTimeout(() => this.open(), milliseconds);
   }
+}
+
+/** This tab's name for itself: chance, and nothing about who sits before it. */
+function caller() {
+  let name = sessionStorage.getItem(STORED_CALLER);
+  if (!name) {
+    name = [...crypto.getRandomValues(new Uint8Array(12))].map((byte) => byte.toString(16).padStart(2, "0")).join("");
+    sessionStorage.setItem(STORED_CALLER, name);
+  }
+  return name;
 }
