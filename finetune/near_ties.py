@@ -7,6 +7,8 @@ from collections.abc import Callable, Sequence
 
 from torch import Tensor
 
+UNROUNDED = "--resume export.quantization=float32 exports it without"
+"""What helps where rounding is to blame."""
 WAYS, LOOKS = 20, 4
 """How many tokens are tried at a place, and how many places are looked at for each token of the longest text."""
 

@@ -88,7 +88,11 @@ def export(
         converted = (run.export / "language").exists()
         rounded = converted and served(run.export, prompts, tokens, compute_type="float32") == answers
         shutil.rmtree(run.export)
-        why = "; computed in float32 it answers as the trainer, so rounding to int8 is to blame" if rounded else ""
+        why = (
+            f"; in float32 it answers as the trainer, so rounding to int8 is to blame: {near_ties.UNROUNDED}"
+            if rounded
+            else ""
+        )
         raise ParityError(error.message + why) from error
     run.note(export=sorted(path.name for path in run.export.iterdir()), parity=parity)
     for form, counts in parity.items():

@@ -22,7 +22,7 @@ from app.workers.base import Recognizer
 from app.workers.whisper_windows import Asked, Window, Windows
 from finetune.data.rows import Utterance
 from finetune.errors import ExportError, ParityError
-from finetune.near_ties import behind
+from finetune.near_ties import UNROUNDED, behind
 from finetune.recipes.recognizer_clips import pcm_of
 from finetune.recipes.recognizer_config import Config
 from finetune.recipes.recognizer_measure import spread
@@ -78,7 +78,7 @@ def export(
         convert(run.export / "hf", run.export / "unrounded" / STAGE, "float32")
         exact = _same(expected, served(run.export / "unrounded", probes, language, settings))
         shutil.rmtree(run.export)
-        why = "; exported in float32 it hears as the trainer, so rounding is to blame" if exact else ""
+        why = f"; in float32 it hears as the trainer, so rounding is to blame: {UNROUNDED}" if exact else ""
         raise ParityError(error.message + why) from error
     form = config.export.quantization
     run.note(export=sorted(path.name for path in run.export.iterdir()), parity={form: parity}, settings=settings)
