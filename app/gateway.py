@@ -31,7 +31,7 @@ from app.rest_chat import chat_routes
 from app.rest_speech import speech_routes
 from app.rest_transcription import transcription_routes
 from app.seats import Seats
-from app.session import Session
+from app.session import SESSION_SECONDS, Session
 from app.speaking import Workers
 from app.store.conversations import begin
 from app.store.rest_conversations import conversation_routes
@@ -55,6 +55,8 @@ class GatewayOptions:
     """How far a reply's audio may be sent before the time at which it is heard."""
     patience_seconds: float = 30.0
     """A client that takes no frame for this long has its session ended."""
+    session_seconds: float = SESSION_SECONDS
+    """A session lasts no longer."""
     max_sessions: int = 256
     """Callers at once; further ones are refused at the handshake."""
     drain_seconds: float = 20.0
@@ -188,7 +190,7 @@ def create_app(
             visit.measure = lambda: session.audio_seconds
             async with session:
                 watches = [visit.watch(), *([recorder.keep()] if recorder is not None else [])]
-                await converse(socket, session, options.patience_seconds, seats, watches)
+                await converse(socket, session, options.patience_seconds, options.session_seconds, seats, watches)
 
     return app
 

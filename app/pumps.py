@@ -24,7 +24,7 @@ from app.errors import (
 from app.rest import envelope_of, error_response
 from app.seats import Seats
 from app.server_events import Error
-from app.session import SESSION_SECONDS, Session
+from app.session import Session
 
 log = logging.getLogger("parley.gateway")
 
@@ -49,12 +49,13 @@ async def converse(
     socket: WebSocket,
     session: Session,
     patience_seconds: float,
+    session_seconds: float,
     seats: Seats,
     watches: Sequence[Coroutine[Any, Any, NoReturn]],
 ) -> None:
-    """Two pumps, until the client leaves or stops reading, its hour is over, one of `watches` raises why it must end,
+    """Two pumps, until the client leaves or stops reading, `session_seconds` are over, one of `watches` raises why
 
-    or the process leaves and it is quiet.
+    it must end, or the process leaves and it is quiet.
     """
     code, reason = 1000, ""
     writing = asyncio.create_task(_write(socket, session, patience_seconds))
@@ -62,7 +63,7 @@ async def converse(
     leaving = asyncio.create_task(_quiet_while_draining(session, seats))
     pumps = {writing, reading, leaving, *(asyncio.create_task(watch) for watch in watches)}
     try:
-        done, _ = await asyncio.wait(pumps, timeout=SESSION_SECONDS, return_when=asyncio.FIRST_COMPLETED)
+        done, _ = await asyncio.wait(pumps, timeout=session_seconds, return_when=asyncio.FIRST_COMPLETED)
         if not done:
             expired = BadRequest("Your session hit the maximum duration of 60 minutes.", code="session_expired")
             await _last_words(session, expired, writing)
