@@ -90,6 +90,8 @@ class Recorder:
 
     def sent(self, event: out.ServerEvent) -> None:
         """An event was handed to the client."""
+        if self._over:
+            return
         match event:
             case out.AudioDelta():
                 if self.keeps_audio and event.item_id in self._at:  # not of a reply out of band, which leaves no item
@@ -115,7 +117,8 @@ class Recorder:
 
     def heard(self, item_id: str, pcm: Pcm16) -> None:
         """Audio of the caller's item, at HEARING_RATE."""
-        self._heard[item_id] = pcm
+        if not self._over:
+            self._heard[item_id] = pcm
 
     # What is written.
 
@@ -152,6 +155,8 @@ class Recorder:
             self._spoken.pop(audio.item, None)
         if standing != "ours":
             self._over = True
+            self._heard.clear()
+            self._spoken.clear()
             log.info("[%s] the conversation is %s; this call is not kept any more", change.session, standing)
         if standing == "taken":
             raise ResumedElsewhere("Another call goes on with this conversation")
