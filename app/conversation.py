@@ -6,6 +6,7 @@ Knows nothing of audio, time or who is speaking. Items have the shape of protoco
 from __future__ import annotations
 
 import base64
+import re
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, TypeAlias
@@ -266,6 +267,9 @@ def words_heard(transcript: str, marks: list[tuple[int, float]], heard_ms: float
     characters = max((character for character, ms in marks if ms <= heard_ms), default=0)
     if characters >= len(transcript):
         return transcript
-    if not transcript[characters].isspace() and not transcript[max(0, characters - 1)].isspace():
+    rest = re.split(r"\s", transcript[characters:], maxsplit=1)[0]
+    if not any(map(str.isalnum, rest)):
+        characters += len(rest)  # a full stop takes no time
+    elif not transcript[max(0, characters - 1)].isspace():
         characters = transcript.rfind(" ", 0, characters) + 1  # the mark fell inside of a word: it was not heard whole
     return transcript[:characters].rstrip()

@@ -129,3 +129,11 @@ def test_only_an_assistants_audio_can_be_truncated() -> None:
     for item, index in [("u", 0), ("a", 0), ("a", 1), ("nobody", 0)]:
         with pytest.raises(BadRequest):
             conversation.truncate(item, index, 0)
+
+
+@pytest.mark.parametrize(
+    ("heard_ms", "words"), [(100, "Well,"), (200, "Well, it's"), (300, "Well, it's"), (400, "Well, it's half-past...")]
+)
+def test_signs_at_the_end_of_a_word_belong_to_it_and_those_within_do_not_end_it(heard_ms: int, words: str) -> None:
+    marks = [(4, 100.0), (10, 200.0), (15, 300.0), (20, 400.0)]
+    assert words_heard("Well, it's half-past... ten", marks, heard_ms) == words
