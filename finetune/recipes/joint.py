@@ -119,7 +119,7 @@ RECIPES: dict[str, Callable[..., None]] = {
 
 def below(config: Config) -> Config:
     """The recipes' configurations with their runs below this one and the data that they share. Raises ConfigError."""
-    names = [getattr(config, one).run for one in MODELS]
+    names = [getattr(config, one).run.removeprefix(f"{config.run}/") for one in MODELS]  # config.yaml of a run has it
     if len(set(names)) < len(MODELS) or any(not name or "/" in name for name in names):
         raise ConfigError(f"run of {', '.join(MODELS)}: got {', '.join(names)}, expected three names below the run")
     data = {one: getattr(config, one).data for one in MODELS}

@@ -234,6 +234,8 @@ def test_refusals(place: Place, tmp_path: Path) -> None:
         place.config("refused", "edges.transcript.weight=0")
     with pytest.raises(ConfigError, match="got recognizer, recognizer, voice, expected three names"):
         joint.below(place.config("refused", "language.run=recognizer"))
+    resolved = joint.below(place.config("resolved"))
+    assert joint.below(resolved) == resolved  # the config.yaml of a run can be given again
     with pytest.raises(ConfigError, match="rows: got 0, expected 1 or more"):
         place.config("refused", "rows=0")
     with pytest.raises(ConfigError, match=r"texts: .* cannot be read"):
