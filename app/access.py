@@ -66,8 +66,8 @@ class Access:
         operators = bool(self.operator_keys)
         key = offered_key(headers, scope.get("subprotocols", ()))
         caller = self._configured(key)
-        if caller is None and self.accounts is not None:
-            return await self.accounts.visit(key, wanted, closed=closed, operators=operators)
+        if self.accounts is not None and (caller is None or wanted.scope not in caller.scopes):
+            return await self.accounts.visit(key, caller, wanted, closed=closed, operators=operators)
         return Visit(permit(caller, wanted, key=key, closed=closed, operators=operators))
 
     def _check_host(self, headers: Headers) -> None:

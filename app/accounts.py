@@ -24,19 +24,21 @@ class Accounts:
         self._database = database
         self._made: frozenset[str] = frozenset()
 
-    async def visit(self, key: str | None, wanted: Wanted, *, closed: bool, operators: bool) -> Visit:
-        """A request without a key of the settings. Raises AccessDenied, LimitReached.
+    async def visit(
+        self, key: str | None, known: Caller | None, wanted: Wanted, *, closed: bool, operators: bool
+    ) -> Visit:
+        """A request that the keys of the settings do not let in. Raises AccessDenied, LimitReached.
 
-        `closed`: the settings ask for a key. `operators`: they have keys of operators.
+        `known`: whom the settings take the key for. `closed`: they ask for one. `operators`: they have operators' keys.
         """
         if not self._database.begun:
-            return Visit(permit(None, wanted, key=key, closed=closed, operators=operators))
+            return Visit(permit(known, wanted, key=key, closed=closed, operators=operators))
 
         def admit(session: Session) -> Caller:
             if wanted.scope not in self._made:  # once made, a key is never unmade
                 self._made = keys.scopes_made(session)
             made = self._made
-            caller, row = (keys.find(session, key) if key is not None else None) or (None, None)
+            caller, row = (keys.find(session, key) if key is not None else None) or (known, None)
             asked = closed or wanted.scope in made or bool(made and wanted.scope == "operator")
             caller = permit(caller, wanted, key=key, closed=asked, operators=operators or "operator" in made)
             if row is not None and caller.counted:

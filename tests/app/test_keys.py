@@ -98,14 +98,16 @@ async def test_a_service_is_closed_by_its_first_key_for_good(
 ) -> None:
     accounts = Accounts(access_database(place))
     app = FastAPI()
-    install(app, Access(accounts=accounts))
+    install(app, Access(operator_keys=frozenset({"sk-operator"}), accounts=accounts))
     async with httpx.AsyncClient(base_url=await serve(app)) as client:
         assert [await status(client), await status(client, "unused")] == [404, 404]  # open, and there is no such route
         assert await status(client, "ek_of-another-service") == 401
         parley("create", "ops", "--scope", "operator")
         assert [await status(client), await status(client, path="/v1/packs")] == [404, 401]
+        assert await status(client, "sk-operator") == 404
         parley("create", "web")
-        assert await status(client) == 401
+        assert [await status(client), await status(client, "sk-operator")] == [401, 403]
+        assert await status(client, "sk-operator", "/v1/packs") == 404
         parley("revoke", parley("list").splitlines()[1].split()[0])
         assert await status(client) == 401
     accounts.close()
