@@ -24,7 +24,7 @@ from app.supervisor import SUPERVISED
 from finetune import config as configs
 from finetune.compare import arms, page, results
 from finetune.compare.cell import RESULT, folder_of
-from finetune.compare.config import Config
+from finetune.compare.config import WITHOUT, Config
 from finetune.errors import RunError, TrainingError
 from finetune.run import write_whole
 
@@ -95,21 +95,21 @@ class Clock:
 
 
 def waves_of(config: Config) -> Iterator[list[Cell]]:
-    """First things first: at each size the arms up to joint, then what joint training owes to each edge.
+    """First things first: at each size what the sentence is made of, seed by seed; then what the steps on the way and
+    each edge bring.
 
     A joint arm begins with the first stage of its seed, so that is in a wave before it.
     """
-    sizes = list(config.sizes)
-    plain = [arm for arm in config.compared if not arms.is_joint(arm)]
-    joint = [arm for arm in config.compared if arm == "joint"]
-    ablations = [arm for arm in config.compared if arms.is_joint(arm) and arm != "joint"]
-    for size in sizes:
+    asked = config.compared
+    once = (next(iter(config.sizes)), config.seeds[0])  # the base is measured once
+    joint = [arms.FIRST] if any(map(arms.is_joint, asked)) else []
+    for size in config.sizes:
         for seed in config.seeds:
-            once = ["base"] if (size, seed) != (sizes[0], config.seeds[0]) else []
-            first = [arms.FIRST] if joint or ablations else []
-            yield [(size, arm, seed) for arm in [*first, *plain] if arm not in once]
-            yield [(size, arm, seed) for arm in joint]
-        yield [(size, arm, seed) for seed in config.seeds for arm in ablations]
+            plain = [arm for arm in ("base", "separate", "shared") if arm in asked]
+            yield [(size, arm, seed) for arm in [*joint, *plain] if arm != "base" or (size, seed) == once]
+            yield [(size, arm, seed) for arm in ("joint",) if arm in asked]
+        rest = [arm for arm in asked if arm == "noisy" or arm.startswith(WITHOUT)]
+        yield [(size, arm, seed) for seed in config.seeds for arm in rest]
 
 
 def reported(config: Config) -> dict[str, Any]:
