@@ -105,7 +105,7 @@ def row(name: str, judged: Sequence[Judged], interrupts: bool) -> dict[str, Cell
     decided = [one.decided_seconds for one in judged if one.decided_seconds is not None]
     noticed = [one.noticed_seconds for one in judged if one.noticed_seconds is not None]
     figures: dict[str, Cell] = {
-        "turns_of": f"over a reply: {name}",
+        "turns_of": f"over a reply: {name} ({len(judged)})",
         "decision": "interruption" if interrupts else "back-channel",
         "turns": len(judged),
         "right_percent": 100 * sum(one.interrupts == interrupts for one in judged) / len(judged),

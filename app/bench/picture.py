@@ -18,6 +18,7 @@ UNITS = {
     "rtf": "real-time factor",
 }
 """The end of a figure's name -> the label of its axis; other figures are counts."""
+CROWDED = 8  # bars in groups: their names then stand upright, below a larger picture
 CONFIGURED = ("cpu", "cores", "gpu", "pack", "device", "commit")
 """What of the configuration the picture says."""
 
@@ -34,7 +35,8 @@ def draw(report: Report, path: Path) -> None:
         return
     # No date and fixed ids: the same figures make the same file.
     with matplotlib.rc_context({"svg.hashsalt": "parley", "font.size": 9, "axes.spines.top": False}):
-        figure = Figure(figsize=(4.4 * len(panels), 3.6), layout="constrained")
+        wide, high = (7.0, 6.0) if len(report.rows) > CROWDED else (4.4, 3.6)
+        figure = Figure(figsize=(wide * len(panels), high), layout="constrained")
         for axes, (unit, figures) in zip(figure.subplots(1, len(panels), squeeze=False)[0], panels, strict=True):
             axes.spines["right"].set_visible(False)
             axes.set_ylabel(UNITS.get(unit, "count"))
@@ -94,4 +96,5 @@ def _bars(axes: Any, report: Report, figures: Sequence[str]) -> None:
         places = [index + (number + 0.5) * width - 0.4 for index in range(len(report.rows))]
         bars = axes.bar(places, [float(row.get(name, 0)) for row in report.rows], width, label=_label(name, ""))
         axes.bar_label(bars, fmt="%.3g", fontsize=7)
-    axes.set_xticks(range(len(report.rows)), conditions)
+    crowded = len(report.rows) > CROWDED
+    axes.set_xticks(range(len(report.rows)), conditions, rotation=90 if crowded else 0, fontsize=6 if crowded else None)

@@ -53,7 +53,7 @@ TUNED = ("kathleen", "kerstin")  # whose other clips the weights were made of
 STEP_FRAMES = 6  # between two hypotheses, 0.19 s, as often as the recognizers give them
 LATE_SECONDS = 0.1  # after the audio, until its hypothesis is there
 SILENCES = np.arange(0.1, 2.0, FRAME_SECONDS)
-DRAWN = ("cut_off_percent", "delay_p50_ms", "delay_p95_ms")
+DRAWN = ("right_percent", "silence_right_percent", "delay_p50_ms", "silence_delay_p50_ms", "delay_p95_ms")
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,19 +86,19 @@ def run(args: argparse.Namespace) -> Report:
 
 async def _bench(pack: Pack, args: argparse.Namespace) -> Report:
     rows = []
-    for name, known in (("voices it was tuned on", True), ("other voices", False)):
+    for name, known in (("people it was tuned on, other texts", True), ("other people", False)):
         spoken = list(islice(kept_out(args.data, known=known), args.turns))
         rows += compare(name, [await hear(recording) for recording in compose(spoken, args.seed)], None)
     words = endings.read(pack.endings_file) if pack.endings_file is not None else None
     recognizer = load_recognizer(dataclasses.replace(pack, recognizer=alone(pack)), "whisper")
     asked = [await hear(recording, recognizer) for recording in compose(await questions(pack, args.seed), args.seed)]
-    rows += compare("the pack's questions, by voice alone", asked, None)
-    rows += compare("the pack's questions, and by words", asked, words)
+    rows += compare("questions, by voice alone", asked, None)
+    rows += compare("questions, and by words", asked, words)
     rows += await over_a_reply(pack, args.data, recognizer)
     configuration: dict[str, Cell] = {"pack": pack.reference, "seed": args.seed}
     notes = [
         "cut off: the turn was taken for ended before its last word; missed: not until the next one began",
-        "silence: for as long as gives the same median delay as the semantic_vad above it",
+        "silence: the same figures of the plain silence whose median delay is nearest",
         "over a reply: paused and delay are from the first sound, in audio heard, without the recognizer's own time;"
         " added: delay over the pause, at which a service without back-channels would have ended the reply",
     ]
@@ -194,7 +194,7 @@ def decisions(heard: Heard, *, silence: float = 0.0, eagerness: str = "", words:
 
 
 def compare(name: str, heard: Sequence[Heard], words: Endings | None) -> list[dict[str, Cell]]:
-    """A row for each eagerness, and one for the plain silence of the same median delay."""
+    """A row for each eagerness, with the plain silence of the same median delay beside it."""
     plain = [judge(heard, partial(decisions, silence=silence)) for silence in SILENCES.tolist()]
     rows: list[dict[str, Cell]] = []
     for eagerness in ("high", "medium", "low"):
@@ -202,8 +202,9 @@ def compare(name: str, heard: Sequence[Heard], words: Endings | None) -> list[di
         nearest = min(
             range(len(plain)), key=lambda n: abs(float(plain[n]["delay_p50_ms"]) - float(figures["delay_p50_ms"]))
         )
-        rows.append({"turns_of": name, "decision": f"semantic_vad {eagerness}", **figures})
-        rows.append({"turns_of": name, "decision": f"silence {1000 * SILENCES[nearest]:.0f} ms", **plain[nearest]})
+        beside = {f"silence_{key}": plain[nearest][key] for key in ("right_percent", "cut_off_percent", "delay_p50_ms")}
+        turns = f"{name} ({figures['turns']})"
+        rows.append({"turns_of": turns, "decision": f"semantic_vad {eagerness}", **figures, **beside})
     return rows
 
 
