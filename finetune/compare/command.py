@@ -56,7 +56,7 @@ def main(arguments: Sequence[str]) -> int:
 
 
 def compare(config: Config) -> dict[str, Any]:
-    """Trains, measures and reports; gives the report. Raises RunError, TrainingError."""
+    """Trains, measures and reports; gives the report. Raises RunError, and TrainingError once all else is done."""
     # 1. The folder belongs to one configuration
     settings = _opened(config)
     # 2. Waves of cells, whole comparisons first; a report after each
@@ -64,19 +64,22 @@ def compare(config: Config) -> dict[str, Any]:
     left = [cell for wave in waves for cell in wave if not _result(config, cell).exists()]
     print(f"{len(left)} of {sum(map(len, waves))} arms are to be trained and measured", flush=True)
     clock = Clock(len(left), config.at_once)
-    report = reported(config)
+    report, failed = reported(config), []
     for wave in waves:
         waiting = [cell for cell in wave if cell in left]
         if not waiting:
             continue
         with ThreadPoolExecutor(config.at_once) as pool:
-            for cell in pool.map(lambda one: _done(settings, config, one), waiting):
-                print(f"{' '.join(map(str, cell))}: done; {clock.tick()}", flush=True)
+            for cell, fault in zip(waiting, pool.map(lambda one: _done(settings, config, one), waiting), strict=True):
+                failed += [fault] if fault else []
+                print(f"{' '.join(map(str, cell))}: {fault or 'done'}; {clock.tick()}", flush=True)
         report = reported(config)
     # 3. What it comes to
     print(report["table"])
     print(report["sentence"])
     print(f"{config.run}/comparison.json, {config.run}/comparison.html")
+    if failed:
+        raise TrainingError(f"{len(failed)} arms are missing: {'; '.join(failed)}")
     return report
 
 
@@ -157,8 +160,8 @@ def _opened(config: Config) -> Path:
     return settings
 
 
-def _done(settings: Path, config: Config, cell: Cell) -> Cell:
-    """Runs a cell as a process of one thread. Raises TrainingError with its last words."""
+def _done(settings: Path, config: Config, cell: Cell) -> str:
+    """Runs a cell as a process of one thread; its last words where it fails, else nothing."""
     folder = folder_of(config, *cell)
     folder.mkdir(parents=True, exist_ok=True)
     command = [sys.executable, "-m", "finetune.compare.cell", str(settings), *map(str, cell)]
@@ -177,10 +180,8 @@ def _done(settings: Path, config: Config, cell: Cell) -> Cell:
     if process.returncode:
         said = (folder / "log").read_bytes()[began:].decode(errors="replace").strip().splitlines() or ["nothing"]
         own = [line.removeprefix("parley: ") for line in said if line.startswith("parley: ")]
-        raise TrainingError(
-            f"{folder} ended with status {process.returncode}: {(own or said)[-1]}; {folder}/log has all"
-        )
-    return cell
+        return f"{folder} ended with status {process.returncode}: {(own or said)[-1]}; {folder}/log has all"
+    return ""
 
 
 def _result(config: Config, cell: Cell) -> Path:

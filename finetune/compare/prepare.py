@@ -30,7 +30,7 @@ BASE: Final = "small@base"
 CONFIG: Final = "finetune/configs/compare_base.yaml"
 SETTINGS: Final = "finetune/configs/compare.toml"
 JUDGE: Final = (
-    "width=96", "layers=2", "rows=16", "dev_clips=40", "training.steps=900", "training.learning_rate=2e-3",
+    "width=96", "layers=6", "rows=16", "dev_clips=40", "training.steps=900", "training.learning_rate=2e-3",
     "training.warm_up_steps=50", "training.evaluate_every=150", "training.save_every=150", "training.seed=77",
 )  # fmt: skip
 

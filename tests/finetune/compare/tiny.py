@@ -79,7 +79,7 @@ def main() -> None:
     done = 0
     run_cell = command._done
 
-    def deadly(settings: Path, config: Config, cell: command.Cell) -> command.Cell:
+    def deadly(settings: Path, config: Config, cell: command.Cell) -> str:
         nonlocal done
         if done == int(kill):
             os.kill(os.getpid(), signal.SIGKILL)
