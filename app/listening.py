@@ -123,8 +123,9 @@ class Listening:
                 self._utterance = self._words.open()
             if self._utterance is not None:
                 self._utterance.feed(frame)
-                self._wait_as_needed(frame, self._utterance)
-                await self._guess_end(self._utterance)
+                if not isinstance(happened, SpeechStopped):
+                    self._wait_as_needed(frame, self._utterance)
+                    await self._guess_end(self._utterance)
             if isinstance(happened, SpeechStarted):
                 await self._speech_noticed(happened.start_seconds)
             elif self._doubt is not None:

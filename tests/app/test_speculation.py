@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
+from prometheus_client import REGISTRY
 
 from app.errors import WorkerBusy
 from app.gateway import GatewayOptions, create_app
@@ -93,6 +94,10 @@ async def test_a_reader_who_leaves_ends_the_writing() -> None:
     assert scripted.cancelled == 1
 
 
+def used_so_far() -> float:
+    return REGISTRY.get_sample_value("parley_speculations_total", {"outcome": "used"}) or 0.0
+
+
 class Echo:
     """Writes what the caller said last; notes each request, and each that was read to its end."""
 
@@ -119,6 +124,7 @@ async def test_a_caller_who_goes_on_hears_only_the_answer_to_all_of_it(pause: fl
     echo = Echo()
     workers = Workers(ScriptedRecognizer(["tell me a story"]), echo, ScriptedSynthesizer(samples_per_character=60))
     app = create_app(pack, workers, options=GatewayOptions(audio_ahead_seconds=1000.0))
+    used = used_so_far()
     async with serving(app) as url, calling(url) as caller:
         await caller.send("session.update", session={"audio": {"input": {"turn_detection": PATIENT}}})
         await caller.say(flite("tell me") + silence(pause) + flite("a story"), then_silence=2.5)
@@ -131,4 +137,5 @@ async def test_a_caller_who_goes_on_hears_only_the_answer_to_all_of_it(pause: fl
     assert spoken == "You said tell me a story."
     assert len(caller.all("response.created")) == 2
     assert echo.asked[-1].startswith("You said tell me a story.")  # the history has nothing else
+    assert used_so_far() == used + 1
     assert all("tell me a story".startswith(said) for said in echo.asked[:-1])  # whatever was begun, of what was said
