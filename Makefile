@@ -7,7 +7,7 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet -c constraints.txt
 PACK := models/packs/en-starter
 
-.PHONY: serve test test-nightly test-clients test-engines test-coqui test-chattts coqui test-vllm vllm check lint-images prove-images install bench bench-publish starter starter-recognizer starter-language starter-voice starter-card clean
+.PHONY: serve test soak test-nightly test-clients test-engines test-coqui test-chattts coqui test-vllm vllm check lint-images prove-images install bench bench-publish starter starter-recognizer starter-language starter-voice starter-card clean
 
 serve: $(VENV)/base  ## install what the service needs and start it
 	$(BIN)/parley serve --host $(HOST) --port $(PORT)
@@ -34,6 +34,9 @@ vllm: $(VENV)-vllm/ready  ## vLLM for a CPU, in an environment of its own
 
 test-nightly: $(VENV)/dev  ## 100,000 random client events against a session, some minutes
 	PARLEY_RANDOM_EVENTS=100000 $(BIN)/python -m pytest tests/app/test_session_properties.py
+
+soak: $(VENV)/dev  ## what clients do over hours or out of malice, in some minutes; SOAK=WORD for some rows
+	$(BIN)/python -m tests.soak $(SOAK)
 
 test-clients: $(VENV)/dev $(VENV)-clients/ready  ## stock clients against the running service on the starter pack
 	$(VENV)-clients/bin/python -m pytest tests/clients

@@ -1,0 +1,1 @@
+"""What clients do to a service over hours or out of malice, in minutes; `make soak`."""
