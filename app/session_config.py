@@ -18,7 +18,17 @@ from app.packs import Pack
 
 Json: TypeAlias = dict[str, Any]
 
-_NULLABLE = {"turn_detection", "transcription", "noise_reduction", "tracing", "prompt", "include", "idle_timeout_ms"}
+_NULLABLE = {
+    "reasoning",
+    "parallel_tool_calls",
+    "turn_detection",
+    "transcription",
+    "noise_reduction",
+    "tracing",
+    "prompt",
+    "include",
+    "idle_timeout_ms",
+}
 """Keys for which null means off; null for any other key means its default."""
 _REPLACED = {"turn_detection", "tools", "tool_choice", "tracing", "prompt", "format", "voice", "truncation"}
 """Keys whose object is taken as a whole, with defaults filled in, instead of being merged into the old one."""
@@ -129,6 +139,9 @@ class SessionConfig(Strict):
     truncation: str | Json = "auto"
     prompt: Json | None = None
     include: list[str] | None = None
+    reasoning: Json | None = None
+    parallel_tool_calls: bool | None = None
+    """Like `reasoning` stored and read back, no more: clients send both for models that have a use for them."""
     audio: Audio = Audio()
 
     @model_validator(mode="after")
@@ -208,6 +221,9 @@ def dump(config: SessionConfig) -> Json:
     whole = config.model_dump(mode="json")
     if (detection := whole["audio"]["input"]["turn_detection"]) and detection["back_channels"] is None:
         del detection["back_channels"]
+    for key in ("reasoning", "parallel_tool_calls"):
+        if whole[key] is None:
+            del whole[key]
     return whole
 
 

@@ -29,6 +29,12 @@ def test_defaults_are_the_packs() -> None:
     assert DEFAULTS.instructions == "Be brief."
 
 
+def test_what_only_other_models_use_is_read_back_where_it_was_set() -> None:
+    assert {"reasoning", "parallel_tool_calls"}.isdisjoint(dump(update({})))
+    changed = dump(update({"reasoning": {"effort": "low"}, "parallel_tool_calls": False}))
+    assert (changed["reasoning"], changed["parallel_tool_calls"]) == ({"effort": "low"}, False)
+
+
 def test_absent_keys_stay_and_deep_keys_merge() -> None:
     config = update({"instructions": "Sing."}, {"audio": {"output": {"speed": 1.2}}}, {"audio": {"input": {}}})
     assert config.instructions == "Sing."
