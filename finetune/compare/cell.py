@@ -133,15 +133,15 @@ def counted(clips: Sequence[Clip], dialogues: Sequence[Dialogue], measured: Meas
 
 
 def base_pack(config: Config, folder: Path) -> Pack:
-    """The base's weights with the settings of the other arms, so that it is asked as they are."""
-    base = read_pack(Path(config.base))
-    tables = tomllib.loads(_manifest(config).read_text(encoding="utf-8"))
-    own = tomllib.loads((base.folder / MANIFEST).read_text(encoding="utf-8"))
-    tables["voice"] = own["voice"]
-    tables["recognizer"] = {name: value for name, value in own["recognizer"].items() if "second_opinion" not in name}
-    settings = folder / "settings.toml"
-    write_whole(settings, pack_build.toml(tables))
-    return _build(folder, "base", settings, dict.fromkeys(STAGES, base.folder))
+    """The base with its card, asked as the other arms are: in their language and with their prompt."""
+    built = _build(folder, "base", Path(config.base), {})
+    asked = tomllib.loads(_manifest(config).read_text(encoding="utf-8"))
+    tables = tomllib.loads((built.folder / MANIFEST).read_text(encoding="utf-8"))
+    tables["pack"]["language"] = asked["pack"]["language"]
+    tables["language"] = asked["language"] | {"path": tables["language"]["path"]}
+    tables["recognizer"] = {name: value for name, value in tables["recognizer"].items() if "second_opinion" not in name}
+    write_whole(built.folder / MANIFEST, pack_build.toml(tables))
+    return read_pack(built.folder)
 
 
 def built(config: Config, folder: Path, arm: str, weights: dict[str, Path]) -> Pack:

@@ -37,7 +37,7 @@ def budgets(made: joint_config.Config) -> list[float]:
 
 @pytest.mark.parametrize("arm", [arm for arm in config().compared if arm != "base"])
 def test_every_arm_has_the_same_seconds(arm: str) -> None:
-    assert sum(budgets(recipe(arm))) == pytest.approx(60)
+    assert sum(budgets(recipe(arm))) == pytest.approx(config().seconds)
 
 
 def test_what_the_arms_do() -> None:
