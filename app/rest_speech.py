@@ -57,6 +57,11 @@ def speech_routes(synthesizer: Synthesizer, models: Models) -> APIRouter:
     """
     router = api_router()
 
+    # Not OpenAI's, but what servers of its audio API have for menus: Open WebUI asks for both.
+    @router.get("/audio/models")
+    def audio_models() -> dict[str, Any]:
+        return {"models": [{"id": name} for name in models.names()]}
+
     @router.get("/audio/voices")
     def voices(model: str = "") -> dict[str, Any]:
         return {"voices": [{"id": name, "name": name} for name in models.served(model).voices]}

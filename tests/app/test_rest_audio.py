@@ -185,3 +185,13 @@ def test_openapi_documents_the_key_and_the_errors() -> None:
     assert set(speech) >= set(CONTENT_TYPES.values())
     transcription = schema["paths"]["/v1/audio/transcriptions"]["post"]
     assert "multipart/form-data" in transcription["requestBody"]["content"]
+
+
+async def test_menus_of_voices_and_models() -> None:
+    async with local(service()) as client:
+        voices = (await client.get("/v1/audio/voices")).json()
+        models = (await client.get("/v1/audio/models")).json()
+        unknown = await client.get("/v1/audio/voices", params={"model": "nobody"})
+    assert voices == {"voices": [{"id": "scripted", "name": "scripted"}, {"id": "second", "name": "second"}]}
+    assert models == {"models": [{"id": PACK}]}
+    assert unknown.status_code == 404
