@@ -106,7 +106,7 @@ $(VENV)-clients/ready: $(VENV)/python tests/clients/requirements.txt constraints
 	$(PYTHON) -m venv $(VENV)-clients
 	$(VENV)-clients/bin/python -m pip --disable-pip-version-check install --quiet --no-compile \
 		-c constraints-clients.txt -r tests/clients/requirements.txt
-	cd tests/clients/node && npm ci --silent --no-fund --no-audit
+	cd tests/clients/node && npm ci --loglevel=error --no-fund --no-audit
 	@touch $@
 
 $(VENV)-coqui/ready: $(VENV)/python pyproject.toml constraints-coqui.txt
