@@ -153,8 +153,9 @@ class Pack:
 
     @property
     def endings_file(self) -> Path | None:
-        """What its sentences end with."""
-        return self.folder / self.turn.endings if self.turn.endings else None
+        """What its sentences end with; None where it has no such file, and prosody decides alone."""
+        file = self.folder / self.turn.endings
+        return file if file.is_file() else None
 
     @property
     def reference(self) -> str:

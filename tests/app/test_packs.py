@@ -8,7 +8,7 @@ import pytest
 
 from app.config import REPOSITORY
 from app.errors import PackError, UnknownModel
-from app.packs import find_pack, list_packs, pack_names, read_pack
+from app.packs import Pack, TurnSettings, find_pack, list_packs, pack_names, read_pack
 
 GOOD = """
 [pack]
@@ -128,3 +128,11 @@ def test_a_folder_is_named_after_its_pack(tmp_path: Path) -> None:
     for name in ("mini@7", "other"):
         with pytest.raises(PackError, match="expected the pack that the folder is named after"):
             find_pack(tmp_path, name)
+
+
+def test_a_pack_may_lack_the_list_of_endings_that_it_names(tmp_path: Path) -> None:
+    pack = Pack(tmp_path, "x", "1", "en", turn=TurnSettings(endings="endings.json"))
+    assert pack.endings_file is None
+    (tmp_path / "endings.json").write_text("{}")
+    assert pack.endings_file == tmp_path / "endings.json"
+    assert Pack(tmp_path, "x", "1", "en").endings_file is None
