@@ -1,0 +1,58 @@
+"""`python -m finetune.compare.publish RUN NAME`: a comparison's figures into docs/joint.md, between its markers."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Final
+
+from app.config import REPOSITORY
+from finetune.errors import RunError
+from finetune.run import write_whole
+
+DOCUMENT: Final = REPOSITORY / "docs/joint.md"
+PICTURES: Final = REPOSITORY / "docs/compare"
+TOLD: Final = ("base", "trained", "seeds", "judge of the voice", "cpu", "cores", "load_before", "commit")
+
+
+def main() -> None:
+    """Writes the section and copies the picture."""
+    parser = argparse.ArgumentParser(prog="python -m finetune.compare.publish", description=__doc__)
+    parser.add_argument("run", type=Path, metavar="RUN", help="folder of the comparison")
+    parser.add_argument("name", metavar="NAME", help="of the section")
+    args = parser.parse_args()
+    report = json.loads((args.run / "comparison.json").read_text(encoding="utf-8"))
+    PICTURES.mkdir(exist_ok=True)
+    shutil.copyfile(args.run / "comparison.svg", PICTURES / f"{args.name}.svg")
+    text = DOCUMENT.read_text(encoding="utf-8")
+    write_whole(DOCUMENT, replaced(text, args.name, section(report, args.name)))
+
+
+def section(report: Mapping[str, Any], name: str) -> str:
+    """Sentence, table, what it was measured with, picture."""
+    facts = ", ".join(f"{key} {report['facts'][key]}" for key in TOLD if key in report["facts"])
+    stages = dict.fromkeys(f"{key}: {', '.join(taken)}" for key, taken in report["stages"].items() if "joint" in key)
+    lines = [f"**{report['sentence']}**", "", report["table"], "", f"- {facts}"]
+    lines.append("- in brackets: less the figure of separate + shared data, and its 95 % interval")
+    if stages:
+        lines.append(f"- stages that dev took: {'; '.join(stages)}")
+    lines += [f"- not measured: {one}" for one in report["not_measured"]]
+    return "\n".join([*lines, "", f"![comparison {name}](compare/{name}.svg)", ""])
+
+
+def replaced(text: str, name: str, new: str) -> str:
+    """The text with `new` between the section's markers. Raises RunError where they are missing."""
+    begin, end = f"<!-- comparison {name} -->", f"<!-- end of {name} -->"
+    if text.count(begin) != 1 or text.count(end) != 1:
+        raise RunError(
+            f"{DOCUMENT.name}: expected {begin} and {end} once each, got {text.count(begin)}, {text.count(end)}"
+        )
+    before, _, rest = text.partition(begin)
+    return f"{before}{begin}\n{new}{end}{rest.partition(end)[2]}"
+
+
+if __name__ == "__main__":
+    main()

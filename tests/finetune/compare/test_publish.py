@@ -1,0 +1,39 @@
+"""Figures in the document are those of a report, between markers that are there once."""
+
+from __future__ import annotations
+
+import pytest
+
+from finetune.compare import publish
+from finetune.errors import RunError
+
+REPORT = {
+    "sentence": "Ship it.", "table": "| data |\n| --- |\n| small |", "not_measured": ["the old language: none"],
+    "facts": {"base": "a pack", "seeds": "1", "kept out": "left out here"},
+    "stages": {"small joint 1": ["separate", "joint"], "small shared 1": ["separate"]},
+}  # fmt: skip
+
+
+def test_a_section_has_all_that_a_reader_needs() -> None:
+    made = publish.section(REPORT, "small")
+    assert made.startswith("**Ship it.**\n\n| data |")
+    assert "- base a pack, seeds 1\n" in made
+    assert "- stages that dev took: small joint 1: separate, joint\n" in made
+    assert "- not measured: the old language: none\n" in made
+    assert made.endswith("![comparison small](compare/small.svg)\n")
+
+
+def test_it_goes_between_its_markers_again_and_again() -> None:
+    text = "before\n<!-- comparison small -->\nold\n<!-- end of small -->\nafter"
+    once = publish.replaced(text, "small", "new\n")
+    assert once == "before\n<!-- comparison small -->\nnew\n<!-- end of small -->\nafter"
+    assert publish.replaced(once, "small", "new\n") == once
+    with pytest.raises(
+        RunError, match="expected <!-- comparison other --> and <!-- end of other --> once each, got 0, 0"
+    ):
+        publish.replaced(text, "other", "new\n")
+
+
+def test_the_document_has_the_markers() -> None:
+    text = publish.DOCUMENT.read_text(encoding="utf-8")
+    assert publish.replaced(text, "small", "")
