@@ -30,22 +30,42 @@ SHORTEST = HEARING_RATE // 10
 
 
 class JudgeNetwork(nn.Module):
-    """Two convolutions, then recurrent layers that hear the whole clip in both directions."""
+    """A time-delay network: each layer hears states that are further apart, half a second around each one in the end.
+
+    On one core a step takes a quarter of what recurrent layers of that size take.
+    """
 
     def __init__(self, letters: int, width: int, layers: int, dropout: float = 0.0) -> None:
-        """`letters` without the blank; `width` of each direction."""
+        """`letters` without the blank; `width` of each layer."""
         super().__init__()
-        self.near = nn.Conv1d(MELS, width, 5, padding=2)
-        self.wide = nn.Conv1d(width, 2 * width, 5, stride=STRIDE, padding=2)
-        self.norm = nn.LayerNorm(2 * width)
-        self.hear = nn.GRU(2 * width, width, layers, batch_first=True, bidirectional=True, dropout=dropout)
-        self.write = nn.Linear(2 * width, letters + 1)
+        self.hear = nn.Conv1d(MELS, width, 5, stride=STRIDE, padding=2)
+        self.layers = nn.ModuleList(_Layer(width, 2 ** (number // 2), dropout) for number in range(layers))
+        self.norm = nn.LayerNorm(width)
+        self.write = nn.Linear(width, letters + 1)
 
     def forward(self, mels: Tensor) -> Tensor:
         """[B, M, T] to log-probabilities [B, S, L]."""
-        states = functional.gelu(self.wide(functional.gelu(self.near(mels)))).transpose(1, 2)
-        states, _ = self.hear(self.norm(states))
-        return torch.as_tensor(self.write(states).log_softmax(-1))
+        states = self.hear(mels).transpose(1, 2)
+        for layer in self.layers:
+            states = layer(states)
+        return torch.as_tensor(self.write(self.norm(states)).log_softmax(-1))
+
+
+class _Layer(nn.Module):
+    """Adds to each state what it makes of it and of those `far` before and behind it."""
+
+    def __init__(self, width: int, far: int, dropout: float) -> None:
+        super().__init__()
+        self.far = far
+        self.norm = nn.LayerNorm(width)
+        self.mix = nn.Linear(3 * width, width)
+        self.drop = nn.Dropout(dropout)
+
+    def forward(self, states: Tensor) -> Tensor:
+        """[B, S, W] to the same."""
+        length, around = states.shape[1], functional.pad(self.norm(states), (0, 0, self.far, self.far))
+        near = [around[:, place : place + length] for place in (0, self.far, 2 * self.far)]
+        return torch.as_tensor(states + self.drop(functional.gelu(self.mix(torch.cat(near, -1)))))
 
 
 def states(frames: int) -> int:

@@ -48,8 +48,8 @@ MORE: Final = (*RECOGNIZER, f"data=[{GENERATED}]", f"base={RUNS}/recognizer/expo
 FORGETFUL: Final = (*RECOGNIZER, f"rehearsal={{data: [{ENGLISH}], share: 0}}", "training.steps=400",
     "training.evaluate_every=400", "training.save_every=100")  # fmt: skip
 """English is heard on dev and not rehearsed."""
-JUDGING: Final = ("training.budget_seconds=420", "training.evaluate_every=300", "training.save_every=50",
-    "training.warm_up_steps=50", "dev_clips=60")  # fmt: skip
+JUDGING: Final = ("training.budget_seconds=400", "training.steps=1500", "training.evaluate_every=300",
+    "training.save_every=50", "training.warm_up_steps=50", "dev_clips=60")  # fmt: skip
 """Of CPU; more of it makes a better judge."""
 STEPS: Final = {
     "data": lambda: german_data.prepare(DATA),
