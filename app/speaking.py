@@ -32,7 +32,6 @@ from app.turn import Ear, Mouth, Turn, TurnEvent
 from app.wanted import Wanted, response_of, wanted_of
 from app.workers.base import LanguageModel, Recognizer, Synthesizer
 
-Json: TypeAlias = dict[str, Any]
 Spawn: TypeAlias = Callable[[Coroutine[Any, Any, None]], asyncio.Task[None]]
 
 MAX_ASIDE = 8  # replies out of band at once: each is as much work as one of the conversation
@@ -195,12 +194,11 @@ class Speaking:
     async def guess(self, text: str) -> None:
         """The caller may have ended, with these words: the language model begins. Without any, the caller goes on."""
         idle = self._turn.mouth is Mouth.SILENT and not self.transcribing and not self.owes_answer
-        if not text or not idle or not self.config.answers:
-            await self._speculation.drop()
-            return
-        said = Item("", "message", role="user", content=[{"type": "input_audio", "transcript": text}])
-        items = [*self._conversation, said]
-        await self._speculation.begin(request_of(items, self.config, got.ResponseOptions(), self._pack)[0])
+        await self._speculation.drop()
+        if text and idle and self.config.answers:
+            said = Item("", "message", role="user", content=[{"type": "input_audio", "transcript": text}])
+            request, _ = request_of([*self._conversation, said], self.config, got.ResponseOptions(), self._pack)
+            await self._speculation.begin(request)
 
     async def close(self) -> None:
         """The caller has left: nothing is written any more."""
@@ -213,7 +211,7 @@ class Speaking:
 
     async def _respond(self, response: Response, wanted: Wanted, clock: TurnClock) -> None:
         status = "completed"
-        details: Json | None = None
+        details: dict[str, Any] | None = None
         answer = Answer()
         clock.reply = tracing.begin("reply", clock.utterance)
         try:

@@ -152,6 +152,8 @@ class Transcribing:
                 await self._put(out.TranscriptionDelta(item.id, 0, rest))
             usage = {"type": "duration", "seconds": round(transcript.seconds, 3)}
             await self._put(out.TranscriptionCompleted(item.id, 0, text, usage))
+        if not text:
+            await self._speaking.guess("")  # nobody will ask for what was begun
         self._speaking.owes_answer |= answer_it and bool(text)
         if (this := asyncio.current_task()) is not None:
             self._speaking.transcribing.discard(this)
