@@ -29,7 +29,7 @@ def lines(rows: Sequence[Row]) -> list[list[str]]:
             row.size, name_of(row.arm), str(len(row.seeds)),
             *(told(METRICS[name], row.figures[name]) if name in row.figures else "not measured" for name in names),
             f"{100 * row.worst[1].value:.1f} ({row.worst[0]})" if row.worst else "not measured",
-            f"{row.first_audio_ms[0]:.0f}", f"{row.seconds:.0f}",
+            f"{row.first_audio_ms[0]:.0f}" if row.first_audio_ms else "not measured", f"{row.seconds:.0f}",
         ]
         for row in rows
     ]  # fmt: skip

@@ -79,8 +79,8 @@ class Row:
     figures: Mapping[str, Figure]
     worst: tuple[str, Rate] | None
     """The slice with the highest WER; None: none is large enough."""
-    first_audio_ms: tuple[float, float, float]
-    """Median with its interval."""
+    first_audio_ms: tuple[float, float, float] | None
+    """Median with its interval; None: nothing was audible."""
     seconds: float
     """Trained, mean of the seeds."""
 
@@ -102,7 +102,7 @@ def rows(cells: Sequence[Cell], size: str, arms: Sequence[str]) -> list[Row]:
         seconds = [sum(cell.get("seconds", {}).values()) for cell in own.values()]
         found.append(
             Row(
-                size, arm, tuple(own), figures, _worst(own), quantile(waits, 0.5) if waits else (0.0, 0.0, 0.0),
+                size, arm, tuple(own), figures, _worst(own), quantile(waits, 0.5) if waits else None,
                 sum(seconds) / len(seconds),
             )
         )  # fmt: skip
