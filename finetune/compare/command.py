@@ -120,7 +120,8 @@ def reported(config: Config) -> dict[str, Any]:
     folder = Path(config.run)
     cells = [json.loads(path.read_text(encoding="utf-8")) for path in sorted(folder.rglob(RESULT))]
     cells = [cell for cell in cells if cell]  # first stages have no figures
-    table = [row for size in config.sizes for row in results.rows(cells, size, config.compared)]
+    begun = [size for size in config.sizes if any(cell["size"] == size and cell["arm"] != "base" for cell in cells)]
+    table = [row for size in begun or config.sizes for row in results.rows(cells, size, config.compared)]
     choices = [choice for size in config.sizes if (choice := results.choose(cells, size, config.compared))]
     missing = sorted({": ".join(one) for cell in cells for one in cell["not_measured"]})
     if not config.old_data:

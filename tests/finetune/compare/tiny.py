@@ -58,7 +58,9 @@ def write_config(folder: Path, **changes: Any) -> Path:
     values = moved(yaml.safe_load(CONFIG.read_text(encoding="utf-8")), folder)
     values |= {"run": str(folder / "grid"), "settings": str(SETTINGS), "judge": "", "seconds": 0.1, "seeds": [1]}
     values["joint"]["noisy"] = None  # a recognizer that hears nothing has no transcripts to learn from
-    values["sizes"] = {"small": values["sizes"]["small"]}
+    small = [f"{folder}/data/small/{name}.jsonl" for name in ("manifest", "dialogues")]
+    reader = [f"{folder}/data/reader/manifest.jsonl"]
+    values["sizes"] = {"small": {"recognizer": small[:1], "language": small[1:], "voice": reader}}
     path = folder / "compare.yaml"
     path.write_text(yaml.safe_dump(values | changes), encoding="utf-8")
     return path
