@@ -91,6 +91,14 @@ def cached(place: Place) -> Path:
 
 
 @pytest.fixture(scope="module")
+def full(place: Place) -> Path:
+    """All stages, with edges in every step."""
+    made = place.begun("full", "rung=full")
+    joint.run(made)
+    return Path(made.run)
+
+
+@pytest.fixture(scope="module")
 def parts(place: Place) -> Parts:
     return joint.together(joint.below(place.begun("parts", "hypotheses=3")))
 
@@ -133,14 +141,13 @@ def test_all_stages_leave_three_exports_that_make_a_pack(place: Place, unbroken:
         assert facts(unbroken / model)["speakers"] == ["kal16", "slt"]
 
 
-@pytest.mark.parametrize("dies_in", ["noisy", "joint", "finish"])
-def test_killed_it_comes_to_the_same_bits(place: Place, unbroken: Path, dies_in: str) -> None:
-    name = f"killed-{dies_in}"
-    killed = place.begun(name, *EVERY)
-    program = [sys.executable, "-m", "tests.finetune.joint.tiny_joint", dies_in, "1"]
-    command = [*program, *place.overrides(name, *EVERY)]
-    assert subprocess.run(command, cwd=REPOSITORY, capture_output=True).returncode == -9
-    assert checkpoint.load(Path(killed.run) / dies_in / "checkpoint.pt")["progress"]["step"] == 1
+def test_killed_in_every_stage_it_comes_to_the_same_bits(place: Place, unbroken: Path) -> None:
+    killed = place.begun("killed", *EVERY)
+    for stage in ("noisy", "joint", "finish"):
+        program = [sys.executable, "-m", "tests.finetune.joint.tiny_joint", stage, "1"]
+        command = [*program, *place.overrides("killed", *EVERY)]
+        assert subprocess.run(command, cwd=REPOSITORY, capture_output=True).returncode == -9
+        assert checkpoint.load(Path(killed.run) / stage / "checkpoint.pt")["progress"]["step"] == 1
     joint.run(killed, resume=True)
     for stage in ("noisy", "joint", "finish"):
         assert metrics(Path(killed.run) / stage) == metrics(unbroken / stage)
@@ -156,11 +163,9 @@ def test_the_cached_rung_needs_no_edges_and_exports_too(cached: Path) -> None:
 
 
 async def test_every_rung_leaves_a_pack_that_answers_parley_talk(
-    place: Place, unbroken: Path, cached: Path, tmp_path: Path
+    place: Place, unbroken: Path, cached: Path, full: Path, tmp_path: Path
 ) -> None:
-    full = place.begun("full", "rung=full")
-    joint.run(full)
-    runs = {"full": Path(full.run), "every": unbroken, "cached": cached, "staged": place.folder / "staged"}
+    runs = {"full": full, "every": unbroken, "cached": cached, "staged": place.folder / "staged"}
     for rung, run in runs.items():
         assert facts(run)["rung"] == rung
         weights = {model: run / model for model in joint.MODELS}
