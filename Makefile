@@ -35,7 +35,7 @@ vllm: $(VENV)-vllm/ready  ## vLLM for a CPU, in an environment of its own
 test-nightly: $(VENV)/dev  ## 100,000 random client events against a session, some minutes
 	PARLEY_RANDOM_EVENTS=100000 $(BIN)/python -m pytest tests/app/test_session_properties.py
 
-soak: $(VENV)/dev  ## what clients do over hours or out of malice, in some minutes; SOAK=WORD for some rows
+soak: $(VENV)/dev  ## what clients do over hours or out of malice, in some minutes; SOAK=WORD for some rows, a wrong word lists them
 	$(BIN)/python -m tests.soak $(SOAK)
 
 test-clients: $(VENV)/dev $(VENV)-clients/ready  ## stock clients against the running service on the starter pack

@@ -124,20 +124,14 @@ def create_app(
         status = "ok" if all(state["state"] == "ok" for state in states) else "degraded"
         if seats.draining:
             status, response.status_code = "draining", 503  # by which a load balancer sends nobody here
-        pack = catalogue.find("")
-        return {
-            "status": status,
-            "workers": dict(zip(stages, states, strict=True)),
-            "pack": {
-                "name": pack.name,
-                "version": pack.version,
-                "language": pack.language,
-                "description": pack.description,
-                "knows": pack.knows,
-                "examples": list(pack.examples),
-                "greeting": pack.greeting,
-            },
-        }
+        try:
+            pack = catalogue.find("")
+        except ParleyError as error:  # deleted or damaged; calls of other packs go on
+            said: dict[str, Any] = {"error": error.message}
+            status = "degraded" if status == "ok" else status
+        else:
+            said = {"name": pack.name, **catalogue.about("")}
+        return {"status": status, "workers": dict(zip(stages, states, strict=True)), "pack": said}
 
     @app.get("/metrics", include_in_schema=False)
     def metrics_page() -> Response:

@@ -62,6 +62,8 @@ _FIND = select(ApiKey).where(ApiKey.digest == bindparam("digest"))
 
 def access_database(place: str) -> Database:
     """Where keys, client secrets and counts are: an SQLite file or a URL."""
+    import app.limits  # noqa: F401  # whose tables are of it, and which itself needs this module
+
     return Database(place, Base.metadata, of="API keys", synchronous="NORMAL")
 
 

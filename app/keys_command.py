@@ -77,7 +77,7 @@ def _date(at: int | None) -> str:
 
 
 def _some(text: str) -> int:
-    number = int(text)
+    number = int(text) if text.isdecimal() else 0
     if number < 1:
-        raise argparse.ArgumentTypeError(f"got {number}, expected at least 1")
+        raise argparse.ArgumentTypeError(f"got {text!r}, expected a whole number of at least 1")
     return number

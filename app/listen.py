@@ -102,6 +102,8 @@ def run(
         ssl_keyfile=tls_key or None,
         timeout_graceful_shutdown=3,
     )
+    # A handshake refused in words is not completed, which uvicorn takes for a fault of the application.
+    logging.getLogger("uvicorn.error").addFilter(lambda record: "without completing handshake" not in record.msg)
     server = Server(config, seats)
     gc.collect()
     gc.freeze()  # a full collection would stop every caller to look again at a hundred thousand objects of libraries

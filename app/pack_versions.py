@@ -110,14 +110,19 @@ def rollback(root: Path, name: str) -> Change:
         return change
 
 
-def remove(root: Path, reference: str) -> Change:
-    """Deletes NAME@VERSION. Raises PackError for the current one, unless it is the last one of its name."""
+def remove(root: Path, reference: str, *, last: bool = False) -> Change:
+    """Deletes NAME@VERSION. Raises PackError for the current one; with `last`, not where it is the only one left."""
     with _alone(root):
         pack = _exact(root, reference)
         now = current(root, pack.name)
         is_current = now is not None and now.version == pack.version
         if is_current and len(versions(root, pack.name)) > 1:
             raise PackError(f"{pack.reference} is current, so sessions ask for it; promote another version first")
+        if is_current and not last:
+            raise PackError(
+                f"{pack.reference} is the only version of {pack.name}: a service that answers with it would refuse "
+                f"calls from now on; --last deletes it all the same"
+            )
         change = Change(_now(), "remove", now.version if now else "", pack.version)
         _record(root, pack.name, change)
         if is_current:

@@ -39,6 +39,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     rollback.add_argument("pack", metavar="NAME")
     remove = actions.add_parser("remove", help="deletes a version that is not current")
     remove.add_argument("pack", metavar="NAME@VERSION")
+    remove.add_argument("--last", action="store_true", help="even if no other version of it is left")
 
 
 def run(args: argparse.Namespace) -> int:
@@ -60,7 +61,7 @@ def run(args: argparse.Namespace) -> int:
             change = pack_versions.rollback(root, args.pack)
             print(f"{args.pack}@{change.after} is current again, instead of {change.before}")
         case "remove":
-            pack_versions.remove(root, args.pack)
+            pack_versions.remove(root, args.pack, last=args.last)
             print(f"{args.pack} is deleted")
     return 0
 

@@ -45,7 +45,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.description = (
         "Streams recordings into a running service as a caller would, prints what was heard, the reply and where the"
         " time went. Several recordings are several turns of one conversation. Exit codes: 0 answered, 1 not answered,"
-        " 2 not a recording, 3 no service, 4 key refused."
+        " 2 not a recording, 3 no service, 4 key refused or used up."
     )
     parser.add_argument("recordings", nargs="+", type=Path, metavar="RECORDING", help="wav, flac, mp3, ogg, m4a, ...")
     parser.add_argument("--out", type=Path, help="write the reply as WAV; with several, as NAME-1.wav, NAME-2.wav, ...")
@@ -208,6 +208,9 @@ def _refusal(error: InvalidStatus, url: str) -> ParleyError:
         message = str(orjson.loads(error.response.body or b"")["error"]["message"])
     except (ValueError, KeyError, TypeError):
         message = f"HTTP {status}"
+    if status == 429:
+        again = error.response.headers.get("Retry-After")
+        return AccessDenied(f"{url} refused the session: {message}" + (f" (again in {again} s)" if again else ""))
     if status in (401, 403):
         return AccessDenied(f"{url} refused the session: {message}" + (" (--api-key)" if status == 401 else ""))
     if status < 500:

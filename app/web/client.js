@@ -266,7 +266,7 @@ const wanted = new URLSearchParams(location.search).get("model");
 watchHealth((health) => {
   guide.show(health, link.state);
 }).then((health) => {
-  if (health?.pack) guide.showPack(health.pack); // until the key is known, by which the packs are listed
+  if (health?.pack?.name) guide.showPack(health.pack); // until the key is known, by which the packs are listed
   preferred = health?.pack?.name ?? preferred;
   connection.open(wanted || settings.get("model") || preferred);
 });

@@ -6,19 +6,23 @@ import base64
 import json
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
 
+from app import pack_versions
 from app.errors import WorkerError, WorkerUnavailable
 from app.gateway import GatewayOptions, create_app
+from app.packs import find_pack
 from app.speaking import Workers
 from app.workers.base import ToolCall
 from app.workers.scripted import HOLD, ScriptedLanguage, ScriptedRecognizer, ScriptedSynthesizer
 from tests.packs import SCRIPTED
 from tests.realtime import Caller, calling
 from tests.serving import serving
+from tests.shelves import packs_in
 from tests.sounds import flite, silence
 
 QUESTION = "what time is it"
@@ -323,6 +327,17 @@ async def test_health_names_every_worker() -> None:
     assert health["workers"]["recognizer"]["state"] == "ok"
     assert health["workers"]["language"] == {"state": "down", "reason": "nobody there"}
     assert health["pack"]["name"] == "scripted"
+
+
+async def test_health_without_the_own_pack_says_so(tmp_path: Path) -> None:
+    packs_in(tmp_path)
+    workers = Workers(ScriptedRecognizer([]), ScriptedLanguage([]), ScriptedSynthesizer())
+    app = create_app(find_pack(tmp_path, "c"), workers, options=GatewayOptions(packs=tmp_path))
+    pack_versions.remove(tmp_path, "c@1", last=True)
+    async with serving(app) as url, httpx.AsyncClient() as client:
+        answer = await client.get(f"{url}/health")
+    assert (answer.status_code, answer.json()["status"]) == (200, "degraded")
+    assert "there is: a, a@2, b" in answer.json()["pack"]["error"]
 
 
 def text_item(text: str) -> dict[str, Any]:

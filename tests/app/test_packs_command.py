@@ -145,7 +145,9 @@ def test_what_is_current_is_not_removed_while_there_are_others(root: Path) -> No
     pack_versions.remove(root, "a@1")
     with pytest.raises(UnknownModel):
         pack_versions.rollback(root, "a")  # to what is gone
-    pack_versions.remove(root, "a@2")
+    with pytest.raises(PackError, match="a@2 is the only version of a"):
+        pack_versions.remove(root, "a@2")
+    pack_versions.remove(root, "a@2", last=True)
     assert pack_names(root) == ["b", "c"]
 
 

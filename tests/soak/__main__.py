@@ -39,6 +39,9 @@ if __name__ == "__main__":
     logging.disable(logging.WARNING)
     hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))  # a thousand callers have two thousand sockets here
-    missed = asyncio.run(soak(sys.argv[1] if len(sys.argv) > 1 else ""))
+    wanted = sys.argv[1] if len(sys.argv) > 1 else ""
+    if not any(wanted in row.__name__ for row in ROWS):
+        sys.exit(f"no row is called {wanted!r}; there are: {', '.join(row.__name__ for row in ROWS)}")
+    missed = asyncio.run(soak(wanted))
     print(f"{missed} rows failed" if missed else "every row as expected")
     sys.exit(bool(missed))
