@@ -74,7 +74,6 @@ def run(args: argparse.Namespace) -> Report:
     numbers = [int(number) for number in args.callers.split(",")]
     frames = frames_of(asyncio.run(_question()))
     cores = sorted(os.sched_getaffinity(0))
-    first_served = _first_served()
     rows = []
     for place in places:
         for callers in numbers:
@@ -86,7 +85,6 @@ def run(args: argparse.Namespace) -> Report:
     configuration: dict[str, Cell] = {
         "gateway_processes": 1,
         "gateway_cores": 1 if len(cores) > 1 else "shared with the callers",
-        "scheduling": "real time" if first_served else "shared with whatever else runs",
         "seconds": args.seconds,
         "appends_per_s": round(1 / APPEND_SECONDS),
         "period_s": PERIOD_SECONDS,
@@ -94,18 +92,6 @@ def run(args: argparse.Namespace) -> Report:
     drawn = ("up_p99_ms", "down_p99_ms", "cpu_percent")
     failures = [f"{row['callers']} callers: {row['errors']} errors" for row in rows if row["errors"]]
     return Report("gateway", configuration, rows, _notes(rows), drawn, failures)
-
-
-def _first_served() -> bool:
-    """Puts this process, and those that it starts, before all others of the machine, whose work is not to be measured.
-
-    Only root may: False where that is not so.
-    """
-    try:
-        os.sched_setscheduler(0, os.SCHED_FIFO, os.sched_param(1))
-    except (PermissionError, AttributeError):  # AttributeError: not Linux
-        return False
-    return True
 
 
 def row_of(place: str, callers: int, seconds: float, measured: Measured) -> dict[str, Cell]:
