@@ -150,7 +150,11 @@ async def test_speaking_over_a_reply(service: str) -> None:
 
 
 async def test_push_to_talk(service: str) -> None:
-    async with piped(realtime(service, False)) as pipe:
+    client = realtime(service, False)
+    async with piped(client) as pipe:
+        async with asyncio.timeout(PATIENCE):
+            while not client._api_session_ready:  # what comes before is heard by the session's own turn detection
+                await asyncio.sleep(0.02)
         await pipe.say(question())
         await pipe.send(InterruptionFrame())  # the client clears, and cancels a reply that does not run
         await pipe.send(context(SUM))

@@ -7,7 +7,7 @@ import base64
 
 from app.errors import WorkerError, WorkerUnavailable
 from app.workers.base import ToolCall
-from app.workers.scripted import HOLD, ScriptedLanguage
+from app.workers.scripted import HOLD
 from tests.realtime import calling
 from tests.soak.service import called, item, one_end_each, settled, soaked, turn
 from tests.sounds import flite, silence
@@ -35,7 +35,8 @@ async def burst_of_responses() -> str:
 
 async def create_and_cancel() -> str:
     """create, cancel, create, 100 times"""
-    async with called([["Well, ", HOLD]] * 100 + ["Yes."]) as (caller, workers):
+    # No script of a hundred: a reply that is cancelled at once never asks the language model for its own.
+    async with called(["Yes, and so on. " * 20], repeat=True) as (caller, _):
         for _ in range(100):
             await caller.send("response.create")
             await caller.send("response.cancel")
@@ -43,7 +44,6 @@ async def create_and_cancel() -> str:
         await turn(caller)
         begun = one_end_each(caller)
     assert begun == 101
-    assert isinstance(workers.language, ScriptedLanguage)
     return f"{begun} responses with one end each"
 
 
