@@ -102,7 +102,7 @@ async def piped(service: FrameProcessor) -> AsyncIterator[Piped]:
     async with asyncio.timeout(PATIENCE):
         await started.wait()
         # Speech that comes before its own session.update would be heard by another turn detection, and then forgotten.
-        while isinstance(service, OpenAIRealtimeLLMService) and not service._api_session_ready:
+        while not getattr(service, "_api_session_ready", getattr(service, "_session_ready", True)):
             await asyncio.sleep(0.02)
     try:
         yield pipe
