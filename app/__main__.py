@@ -15,7 +15,7 @@ import sys
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from fastapi import FastAPI
 
@@ -29,6 +29,17 @@ from app.jobs import command as jobs_command
 from app.packs import Pack, find_pack
 from app.store import command as conversations_command
 
+
+class Tool(Protocol):
+    """A module with a command that ends; only `parley serve` and its processes go on."""
+
+    def add_arguments(self, parser: argparse.ArgumentParser) -> None:
+        """Its command line."""
+
+    def run(self, args: argparse.Namespace) -> int:
+        """Does it, and gives the exit status. Raises ParleyError."""
+
+
 STAGES = ("recognizer", "language", "synthesizer")
 COMMANDS = {
     "serve": "the whole service on this machine: gateway and workers, supervised",
@@ -36,6 +47,14 @@ COMMANDS = {
     "recognizer": "a recognizer worker alone",
     "language": "a language worker alone: OpenAI chat completions",
     "synthesizer": "a synthesizer worker alone",
+}
+TOOLS: dict[str, tuple[Tool, str]] = {
+    "talk": (talk, "talks to a running service with recordings"),
+    "models": (models, "lists and fetches bigger models"),
+    "packs": (packs_command, "versions of language packs: build, promote, roll back"),
+    "jobs": (jobs_command, "fine-tuning jobs of a running service"),
+    "keys": (keys_command, "API keys of callers and operators, with their limits"),
+    "conversations": (conversations_command, "what is kept of calls: lists, exports, deletes"),
 }
 
 
@@ -47,16 +66,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     for name, description in COMMANDS.items():
         command = commands.add_parser(name, help=description, description=description)
         config.add_arguments(command)
-    talk.add_arguments(commands.add_parser("talk", help="talks to a running service with recordings"))
-    models.add_arguments(commands.add_parser("models", help="lists and fetches bigger models"))
-    packs_command.add_arguments(
-        commands.add_parser("packs", help="versions of language packs: build, promote, roll back")
-    )
-    jobs_command.add_arguments(commands.add_parser("jobs", help="fine-tuning jobs of a running service"))
-    keys_command.add_arguments(commands.add_parser("keys", help="API keys of callers and operators, with their limits"))
-    conversations_command.add_arguments(
-        commands.add_parser("conversations", help="what is kept of calls: lists, exports, deletes")
-    )
+    for name, (tool, description) in TOOLS.items():
+        tool.add_arguments(commands.add_parser(name, help=description))
     commands.add_parser("bench", add_help=False, help="measures this machine; parley bench --help")
     # Training adds its commands by entry points, so that the service never imports it.
     added = {entry.name: entry for entry in importlib.metadata.entry_points(group="parley.commands")}
@@ -69,18 +80,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return _run_added(added[arguments[0]], arguments[1:])
     args = parser.parse_args(arguments)
     try:
-        if args.command == "talk":
-            return talk.run(args)
-        if args.command == "models":
-            return models.run(args)
-        if args.command == "packs":
-            return packs_command.run(args)
-        if args.command == "jobs":
-            return jobs_command.run(args)
-        if args.command == "keys":
-            return keys_command.run(args)
-        if args.command == "conversations":
-            return conversations_command.run(args)
+        if args.command in TOOLS:
+            return TOOLS[args.command][0].run(args)
         settings = config.settings_of(args)
         check_bind(settings.host, closed=bool(settings.api_keys) or _has_made_keys(args.command, settings))
         _log_to_stderr(args.command, settings.log_level)

@@ -52,9 +52,9 @@ class Access:
     """Further keys, in a database; None: there are none."""
 
     async def admit(self, scope: Scope) -> Visit:
-        """Lets a request in. Raises AccessDenied, code `forbidden_host`, `forbidden_origin`, `forbidden_key` or
+        """Lets a request in. Raises AccessDenied, LimitReached, DatabaseUnavailable.
 
-        `invalid_api_key`; LimitReached; DatabaseUnavailable.
+        Codes of AccessDenied: `forbidden_host`, `forbidden_origin`, `forbidden_key`, `invalid_api_key`.
         """
         headers = Headers(scope=scope)
         self._check_host(headers)

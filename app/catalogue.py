@@ -47,18 +47,9 @@ class Catalogue:
     def about(self, name: str) -> dict[str, object]:
         """What callers choose it by; nothing of a pack that cannot be read, which a session would be told."""
         try:
-            pack = self.find(name)
+            return described(self.find(name))
         except ParleyError:
             return {}
-        return {
-            "language": pack.language,
-            "version": pack.version,
-            "description": pack.description,
-            "knows": pack.knows,
-            "examples": list(pack.examples),
-            "greeting": pack.greeting,
-            "voices": list(pack.voice.names),
-        }
 
     def _once(self, folder: Path) -> Pack:
         """The pack, read again only where its manifest has changed: reading takes milliseconds of the event loop."""
@@ -66,3 +57,16 @@ class Catalogue:
         if folder not in self._read or self._read[folder][0] != changed:
             self._read[folder] = (changed, read_pack(folder))
         return self._read[folder][1]
+
+
+def described(pack: Pack) -> dict[str, object]:
+    """What a page shows of a pack."""
+    return {
+        "language": pack.language,
+        "version": pack.version,
+        "description": pack.description,
+        "knows": pack.knows,
+        "examples": list(pack.examples),
+        "greeting": pack.greeting,
+        "voices": list(pack.voice.names),
+    }

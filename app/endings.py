@@ -24,12 +24,18 @@ START = "^"
 MOST = 4.0  # log odds: a list of a few thousand sentences knows no better than 50 to 1
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Endings:
     """Counts of one language."""
 
     words: Mapping[str, tuple[int, int]]
     pairs: Mapping[str, tuple[int, int]]
+
+    @functools.cached_property
+    def _totals(self) -> tuple[int, int]:
+        """Sentences, and words that something followed; added up once, since every silent frame asks."""
+        ended, followed = zip(*self.words.values(), strict=True) if self.words else ((0,), (0,))
+        return max(1, sum(ended)), max(1, sum(followed))
 
     def log_odds(self, text: str) -> float:
         """Evidence that `text` is a whole sentence: log of how much likelier its end is as an end than in mid-sentence.
@@ -39,8 +45,7 @@ class Endings:
         spoken = normal(text)
         if not spoken or spoken[-1] not in self.words:
             return 0.0
-        ends = max(1, sum(count for count, _ in self.words.values()))
-        goes_on = max(1, sum(count for _, count in self.words.values()))
+        ends, goes_on = self._totals
         # By the last word how likely each place is, and then by the last two, as far as they have been seen.
         ended, followed = self.words[spoken[-1]]
         at_end, within = (ended + 0.5) / ends, (followed + 0.5) / goes_on

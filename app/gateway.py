@@ -18,7 +18,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from app import metrics, tracing, vad
 from app.access import Access, accepted_subprotocol
-from app.catalogue import Catalogue
+from app.catalogue import Catalogue, described
 from app.client_secrets import client_secret_routes
 from app.database import Database
 from app.errors import ParleyError
@@ -130,7 +130,7 @@ def create_app(
             said: dict[str, Any] = {"error": error.message}
             status = "degraded" if status == "ok" else status
         else:
-            said = {"name": pack.name, **catalogue.about("")}
+            said = {"name": pack.name, **described(pack)}
         return {"status": status, "workers": dict(zip(stages, states, strict=True)), "pack": said}
 
     @app.get("/metrics", include_in_schema=False)
@@ -174,6 +174,7 @@ def create_app(
                     start=start,
                     timings=parley_timings,
                     audio_ahead_seconds=options.audio_ahead_seconds,
+                    seconds=options.session_seconds,
                 )
             except ParleyError as error:
                 await deny(socket, error)

@@ -13,7 +13,6 @@ from app import endings, session_config
 from app import server_events as out
 from app.audio import Pcm16
 from app.back_channel import ENDED_SECONDS, BackChannel, Verdict
-from app.conversation import Conversation, Item
 from app.end_of_turn import EndOfTurn
 from app.errors import BadRequest
 from app.g711 import line_of
@@ -26,7 +25,6 @@ from app.transcribing import MAX_UTTERANCE_SECONDS, Transcribing
 from app.turn import Ear, SpeechStarted, SpeechStopped, Turn, TurnEvent
 from app.utterance import Utterance
 from app.vad import SharedVad
-from app.workers.base import Recognizer
 
 LIKELY_SECONDS = 0.2  # of silence after which the caller may have ended: the language model begins
 MIN_COMMIT_SECONDS = 0.1  # protocol section 6: a shorter commit is an error
@@ -38,19 +36,17 @@ class Listening:
     def __init__(
         self,
         pack: Pack,
-        recognizer: Recognizer,
         vad: SharedVad,
+        words: Transcribing,
         *,
         turn: Turn,
-        conversation: Conversation,
         speaking: Speaking,
         put: Callable[..., Awaitable[None]],
         spawn: Spawn,
         config: SessionConfig,
         log: logging.LoggerAdapter[logging.Logger],
-        keep: Callable[[str, Pcm16], None] | None,
     ) -> None:
-        """`put` sends server events, in order and unbroken. `keep` takes each item's audio, where it is to be kept."""
+        """`put` sends server events, in order and unbroken."""
         self.config = config
         self._pack = pack
         self._turn = turn
@@ -58,17 +54,7 @@ class Listening:
         self._put = put
         self._spawn = spawn
         self._log = log
-        self._words = Transcribing(
-            pack,
-            recognizer,
-            conversation=conversation,
-            speaking=speaking,
-            put=put,
-            spawn=spawn,
-            config=config,
-            log=log,
-            keep=keep,
-        )
+        self._words = words
         self._hearing = Hearing(self._detection, vad)
         self._line = line_of(config.audio.input.format.type)
         self._idle_since: float | None = None
@@ -85,21 +71,17 @@ class Listening:
 
     @property
     def heard_seconds(self) -> float:
-        """All audio that the caller has sent."""
-        return self._hearing.heard_seconds + self._words.item_seconds
+        """All audio that the caller has sent to be listened to."""
+        return self._hearing.heard_seconds
 
     async def reconfigure(self, config: SessionConfig) -> None:
         """The session has changed; what was heard under another turn detection is forgotten."""
-        old, self.config, self._words.config = self.config.audio.input, config, config
+        old, self.config = self.config.audio.input, config
         if config.audio.input.format != old.format:
             self._line = line_of(config.audio.input.format.type)
         if config.audio.input.turn_detection != old.turn_detection:
             await self.clear()
             self._hearing.detect(self._detection)
-
-    async def hear_item(self, item: Item) -> None:
-        """A client's item that came with audio instead of words: transcribed as if it had been committed."""
-        await self._words.hear_item(item)
 
     async def close(self) -> None:
         """The caller has left."""

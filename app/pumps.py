@@ -53,9 +53,9 @@ async def converse(
     seats: Seats,
     watches: Sequence[Coroutine[Any, Any, NoReturn]],
 ) -> None:
-    """Two pumps, until the client leaves or stops reading, `session_seconds` are over, one of `watches` raises why
+    """Two pumps, until the client leaves or stops reading, its time is over, or the process leaves and it is quiet.
 
-    it must end, or the process leaves and it is quiet.
+    `session_seconds`: that time. Each of `watches` ends the call by raising why.
     """
     code, reason = 1000, ""
     writing = asyncio.create_task(_write(socket, session, patience_seconds))

@@ -26,6 +26,7 @@ from app.response import Booking
 from app.server_events import new_id
 from app.speaking import Speaking, Workers
 from app.tools import Toolbox
+from app.transcribing import Transcribing
 from app.turn import Turn, TurnEvent
 from app.vad import SharedVad
 
@@ -80,10 +81,12 @@ class Session:
         start: Start | None = None,
         timings: bool = False,
         audio_ahead_seconds: float = 4.0,
+        seconds: float = SESSION_SECONDS,
     ) -> None:
         """`answers`: false for a session that only transcribes.
 
-        `audio_ahead_seconds`: how far audio may be sent before the time at which it is heard.
+        `audio_ahead_seconds`: how far audio may be sent before the time at which it is heard. `seconds`: how long the
+        client is told that it lasts; whoever has the socket ends it.
         """
         start = start or Start()
         self.id = start.id
@@ -92,7 +95,7 @@ class Session:
         self._timings = timings
         self._log = SessionLog(_logger, {"session": self.id})
         self._pack = pack
-        self._expires_at = int(time.time()) + SESSION_SECONDS
+        self._expires_at = int(time.time() + seconds)
         self._defaults = session_config.initial_config(pack, model, answers=answers)
         self._config = session_config.changed(self._defaults, start.changes, self._defaults, pack)
         self._conversation = start.conversation
@@ -114,11 +117,9 @@ class Session:
             timings=timings or self._recorder is not None,
             audio_ahead_seconds=audio_ahead_seconds,
         )
-        self._listening = Listening(
+        self._words = Transcribing(
             pack,
             workers.recognizer,
-            vad,
-            turn=self._turn,
             conversation=self._conversation,
             speaking=self._speaking,
             put=self._put,
@@ -126,6 +127,17 @@ class Session:
             config=self._config,
             log=self._log,
             keep=self._recorder.heard if self._recorder is not None and self._recorder.keeps_audio else None,
+        )
+        self._listening = Listening(
+            pack,
+            vad,
+            self._words,
+            turn=self._turn,
+            speaking=self._speaking,
+            put=self._put,
+            spawn=self._spawn,
+            config=self._config,
+            log=self._log,
         )
 
     async def __aenter__(self) -> Self:
@@ -179,7 +191,7 @@ class Session:
                 previous = self._conversation.previous_id(item)
                 await self._put(out.ItemAdded(previous, item.dump()), out.ItemDone(previous, item.dump()))
                 if item.audio:
-                    await self._listening.hear_item(item)
+                    await self._words.hear_item(item)
             case got.ItemRetrieve():
                 await self._put(out.ItemRetrieved(self._conversation.get(event.item_id, "retrieve").dump()))
             case got.ItemDelete():
@@ -207,7 +219,7 @@ class Session:
                 code="cannot_update_voice",
                 param="session.audio.output.voice",
             )
-        self._config = self._speaking.config = config
+        self._config = self._speaking.config = self._words.config = config
         await self._listening.reconfigure(config)
         await self._put(out.SessionUpdated(self._dump()))
 
@@ -216,7 +228,7 @@ class Session:
     @property
     def audio_seconds(self) -> float:
         """Heard and spoken so far."""
-        return self._listening.heard_seconds + self._speaking.spoken_seconds
+        return self._listening.heard_seconds + self._words.item_seconds + self._speaking.spoken_seconds
 
     @property
     def is_quiet(self) -> bool:

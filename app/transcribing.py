@@ -99,6 +99,7 @@ class Transcribing:
         resampler = Resampler(REALTIME_RATE, HEARING_RATE)
         for start in range(0, len(pcm), REALTIME_RATE):
             utterance.feed(resampler.feed(pcm[start : start + REALTIME_RATE]))
+            await asyncio.sleep(0)  # minutes of audio in one item must not hold up the other callers
         utterance.feed(resampler.feed(b"", last=True))
         self.soon(utterance, item, answer_it=False)
 

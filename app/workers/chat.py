@@ -80,15 +80,16 @@ class CTranslate2Chat:
         names = [str(tool["function"]["name"]) for tool in request.tools]
         forced = _forced_names(request.tool_choice, names)
         tools = () if request.tool_choice == "none" else tuple(request.tools)
+        if forced:
+            prompt, fixed, limit = self._prompt(request, tools)
+            writer = _Writer(self._model, prompt, self._sampling(request, limit, may_call=True), fixed)
+            yield await self._forced_call(writer, forced, request.tools)
+            yield Usage(len(prompt), writer.tokens, "tool_calls")
+            return
         prompt_tokens = written = 0
         for may_call in (True, False) if tools else (False,):
             prompt, fixed, limit = self._prompt(request, tools if may_call else ())
             prompt_tokens += len(prompt)
-            if forced:
-                writer = _Writer(self._model, prompt, self._sampling(request, limit, may_call=True), fixed)
-                yield await self._forced_call(writer, forced, request.tools)
-                yield Usage(prompt_tokens, writer.tokens, "tool_calls")
-                return
             parser, stops = HermesParser(), StopStrings(request.stop)
             calls, said, refused, reason = 0, False, False, "stop"
             async with self._model.stream(prompt, self._sampling(request, limit, may_call), fixed=fixed) as pieces:

@@ -7,6 +7,7 @@ are kept; patterns and formats are not looked at. Knows no engine: a `Writer` as
 from __future__ import annotations
 
 import json
+import math
 import re
 from collections.abc import Mapping, Sequence
 from typing import Any, Final, Protocol, TypeAlias
@@ -117,8 +118,10 @@ class _Call:
         if value in (float("inf"), float("-inf")):
             value = 0.0
         low, high = schema.get("minimum"), schema.get("maximum")
-        value = max(value, float(low)) if isinstance(low, int | float) else value
-        value = min(value, float(high)) if isinstance(high, int | float) else value
+        if isinstance(low, int | float):
+            value = max(value, float(math.ceil(low) if whole else low))
+        if isinstance(high, int | float):
+            value = min(value, float(math.floor(high) if whole else high))
         self.written += f" {int(value) if whole or value.is_integer() else value}"
 
     async def _choose(self, choices: Sequence[str]) -> None:
