@@ -1,6 +1,6 @@
 """Settings of the service: command line first, then PARLEY_* of the environment, then the default. Imports no engine.
 
-Only the wiring (`app.__main__`) reads this; everything below it takes flat arguments.
+Only the wiring (`app.__main__`, `app.serve`, `app.process`) reads this; everything below it takes flat arguments.
 """
 
 from __future__ import annotations

@@ -6,6 +6,7 @@ nobody tries enough.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import secrets
 import time
@@ -109,6 +110,15 @@ def revoke(session: Session, key_id: str) -> ApiKey:
 def scopes_made(session: Session) -> frozenset[str]:
     """Scopes for which there has ever been a key."""
     return frozenset(scope for scopes in session.scalars(select(ApiKey.scopes)) for scope in scopes)
+
+
+def any_made_for(scope: Scope, place: str) -> bool:
+    """Whether a database, which need not be there yet, has ever had a key of that scope. Raises DatabaseUnavailable."""
+    database = access_database(place)
+    if not database.begun:
+        return False
+    with contextlib.closing(database), database.session() as session:
+        return scope in scopes_made(session)
 
 
 def find(session: Session, key: str) -> tuple[Caller, ApiKey | None] | None:
