@@ -59,9 +59,10 @@ def find(
 ) -> list[Fault]:
     """Every fault. `disagreement`: character error rate of a base recognizer against each text, if it was asked."""
     found: list[Fault] = []
+    transcribed = any(row.text.strip() for row in rows)  # else they are to be heard, and are cut for that
     for row, sound in zip(rows, measurements, strict=True):
-        found += _of_row(row)
-        found += _of_sound(row, sound)
+        found += _of_row(row, transcribed)
+        found += _of_sound(row, sound, transcribed)
     found += _speaking_rates(rows, measurements)
     found += _repeated("duplicate audio", rows, [sound.sound for sound in measurements], is_warning=False)
     texts = [f"{row.speaker}\n{text_key(row.text)}" if row.text.strip() else "" for row in rows]
@@ -88,8 +89,8 @@ def counted(found: Sequence[Fault]) -> list[tuple[str, bool, int, list[str]]]:
     return [(kind, is_warning, n, examples[is_warning, kind]) for (is_warning, kind), n in ordered]
 
 
-def _of_row(row: Utterance) -> Iterator[Fault]:
-    if not row.text.strip():
+def _of_row(row: Utterance, transcribed: bool) -> Iterator[Fault]:
+    if transcribed and not row.text.strip():
         yield Fault("empty text", "there is no text", row.id)
     if not row.licence:
         yield Fault("licence missing", "nobody has said under which licence it may be used", row.id)
@@ -97,7 +98,7 @@ def _of_row(row: Utterance) -> Iterator[Fault]:
         yield Fault("consent missing", f"nobody has said what {row.speaker or 'the speaker'} agreed to", row.id)
 
 
-def _of_sound(row: Utterance, sound: Measurement) -> Iterator[Fault]:
+def _of_sound(row: Utterance, sound: Measurement, transcribed: bool) -> Iterator[Fault]:
     if sound.fault:
         yield Fault("unreadable", sound.fault, row.id)
         return
@@ -107,7 +108,7 @@ def _of_sound(row: Utterance, sound: Measurement) -> Iterator[Fault]:
         yield Fault("silent", f"{sound.level_db:.0f} dB at its loudest, expected {SILENT_DB:.0f} dB or more", row.id)
     if sound.rate < LOWEST_RATE:
         yield Fault("rate", f"{sound.rate} Hz, expected {LOWEST_RATE} Hz or more", row.id)
-    if sound.seconds > LONGEST_S:
+    if transcribed and sound.seconds > LONGEST_S:
         yield Fault("too long", f"{sound.seconds:.1f} s, expected at most {LONGEST_S:.0f} s", row.id)
     if sound.seconds < SHORTEST_S:
         yield Fault("too short", f"{sound.seconds:.2f} s, expected at least {SHORTEST_S} s", row.id)

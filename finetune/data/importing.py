@@ -33,6 +33,7 @@ SPEECH = {
     "lhotse": "cuts, or recordings and supervisions, as JSONL",
     "huggingface": "save_to_disk or parquet",
     "folder": "recordings with .txt beside; folders are speakers",
+    "recordings": "recordings without texts, for unpaired audio; folders are speakers",
     "shared": "a manifest.jsonl of many sources",
 }
 TEXT = {

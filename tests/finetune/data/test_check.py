@@ -66,6 +66,11 @@ def test_good_data_passes(tmp_path: Path) -> None:
     assert main(["check", str(dataset(tmp_path, [utterance("a"), utterance("b")]))]) == 0
 
 
+def test_recordings_without_any_text_are_no_fault_even_long_ones(tmp_path: Path) -> None:
+    rows = [utterance("a", text="", duration_s=31.0), utterance("b", text="")]
+    assert main(["check", str(dataset(tmp_path, rows))]) == 0
+
+
 def test_text_and_audio_that_do_not_belong_together_stand_out() -> None:
     rows = [utterance(f"r{i}", text="a usual sentence" + " it is" * (i % 2)) for i in range(30)]
     rows.append(dataclasses.replace(rows[0], id="odd", text="very many words " * 10))

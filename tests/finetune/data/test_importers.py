@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from finetune.data.errors import ManifestError
-from finetune.data.importers import common_voice, folder, huggingface, kaldi, lhotse, ljspeech, shared
+from finetune.data.importers import common_voice, folder, huggingface, kaldi, lhotse, ljspeech, recordings, shared
 from tests.finetune.data.samples import write_tone
 
 
@@ -152,6 +152,18 @@ def test_a_plain_folder_names_every_recording_without_text(tmp_path: Path) -> No
     first, second = folder.rows(tmp_path)
     assert (first.row.id, first.row.speaker, first.row.text) == ("anna-1", "anna", "good morning")
     assert (second.row.speaker, second.row.audio) == ("ben", "ben/1.flac")
+
+
+def test_recordings_without_texts_have_empty_ones(tmp_path: Path) -> None:
+    write_tone(tmp_path / "anna" / "1.wav")
+    write_tone(tmp_path / "2.flac")
+    (tmp_path / "anna" / "1.txt").write_text("passed over")
+    second, first = recordings.rows(tmp_path)
+    assert (first.row.id, first.row.speaker, first.row.text) == ("anna-1", "anna", "")
+    assert (second.row.id, second.row.speaker, second.audio) == ("2", "", tmp_path / "2.flac")
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(ManifestError, match="has no recordings, expected files in"):
+        recordings.rows(tmp_path / "empty")
 
 
 def test_a_shared_manifest_gives_utterances_alone(tmp_path: Path) -> None:
