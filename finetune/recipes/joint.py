@@ -219,7 +219,7 @@ def read_as_heard(opened: Run, config: Config, parts: Parts, training: Training)
     path = opened.folder / "hypotheses.json"
     if not path.exists():
         asked = time.process_time()
-        found = {split: transcripts(step, parts, pairs) for split, pairs in splits(parts).items()}
+        found = {split: step.transcripts(pairs) for split, pairs in splits(parts).items()}
         opened.note(hypotheses_seconds=round(time.process_time() - asked, 2))
         write_whole(path, json.dumps(found, ensure_ascii=False))
     kept = json.loads(path.read_text(encoding="utf-8"))
@@ -264,12 +264,6 @@ def rest_of(training: Training, seconds: float) -> Training:
 def splits(parts: Parts) -> dict[str, Sequence[Pair]]:
     """Pairs by split."""
     return {"train": parts.pairs.all, "dev": parts.dev_pairs}
-
-
-def transcripts(step: Step, parts: Parts, pairs: Sequence[Pair]) -> list[str]:
-    """What the recognizer writes of each clip, as the language model reads it; empty where that is nothing."""
-    parts.recognizer.network.eval()
-    return [step.transcript(pair) for pair in pairs]
 
 
 def stage(

@@ -16,6 +16,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from app.spoken import spoken_form
+from app.workers.whisper_windows import Window
 from finetune.data.rows import Dialogue
 from finetune.joint import transcript_edge
 from finetune.joint.byte_spans import token_spans
@@ -77,8 +78,8 @@ class Step:
         windows = parts.pairs.windows(pairs)
         heard = [i for i, window in enumerate(windows) if window.frames]
         made["pairs"] = [pairs[i] for i in heard]
-        made["longest"] = max((windows[i].longest for i in heard), default=0)
-        made["mels"] = features([windows[i] for i in heard]) if heard else torch.zeros(0)
+        made["windows"] = [windows[i] for i in heard]
+        made["mels"] = features(made["windows"]) if heard else torch.zeros(0)
         chance = random.Random(f"texts {parts.recognizer.config.training.seed} {number}")
         made["texts"] = chance.sample(list(parts.texts), min(parts.config.rows, len(parts.texts)))
         made["number"] = number
@@ -114,9 +115,10 @@ class Step:
         found = dict(parts.recognizer.dev.measure(parts.recognizer.network))
         found["dev_voice_loss"] = next(iter(parts.voice.task.dev(parts.voice.model.acoustic).values()))
         summed = counted = 0.0
-        for first in range(0, len(parts.dev_pairs), parts.config.rows):
-            pairs = parts.dev_pairs[first : first + parts.config.rows]
-            rows = [one.row if one else self._unheard(pair) for one, pair in zip(self.heard(pairs), pairs, strict=True)]
+        heard = self.heard(parts.dev_pairs)
+        replies = [one.row if one else self._unheard(pair) for one, pair in zip(heard, parts.dev_pairs, strict=True)]
+        for first in range(0, len(replies), parts.language.config.rows):
+            rows = replies[first : first + parts.language.config.rows]
             loss, count = language.loss(parts.language.model, _moved(tensors([[row] for row in rows]), self._device))
             summed, counted = summed + float(loss), counted + count
         found["dev_reply_loss"] = summed / max(1.0, counted)
@@ -124,22 +126,18 @@ class Step:
         together = sum(float(torch.tensor(max(one, 1e-6)).log()) for one in parts_of_it)
         return {"dev_together": together, **found}
 
-    @torch.no_grad()
-    def written(self, pair: Pair) -> list[int]:
-        """What the recognizer hears in a clip now, by itself as in the service; nothing where nobody speaks."""
-        (window,) = self._parts.pairs.windows([pair])
-        if not window.frames:
-            return []
-        mels = torch.from_numpy(window.features)[None].to(self._device)
-        return self._likeliest(mels, [pair], window.longest)[0]
+    def written(self, pairs: Sequence[Pair]) -> list[list[int]]:
+        """What the recognizer hears in each clip now, as in the service; nothing where nobody speaks."""
+        return self._likeliest(self._parts.pairs.windows(pairs), pairs)
 
-    def transcript(self, pair: Pair) -> str:
+    def transcripts(self, pairs: Sequence[Pair]) -> list[str]:
         """`written` as the language model reads it."""
-        return self._transcripts.read(self.written(pair))
+        return [self._transcripts.read(ids) for ids in self.written(pairs)]
 
     def heard(self, pairs: Sequence[Pair]) -> list[Heard | None]:
         """Dialogues with what the recognizer hears now; None where that is nothing."""
-        return [self._transcripts.heard(pair.dialogue, self.written(pair)) for pair in pairs]
+        written = self.written(pairs)
+        return [self._transcripts.heard(pair.dialogue, ids) for pair, ids in zip(pairs, written, strict=True)]
 
     def _unheard(self, pair: Pair) -> Row:
         """Where nothing was heard the reply is measured after no words: to hear nothing must not look better."""
@@ -149,7 +147,7 @@ class Step:
         parts, edge = self._parts, self._parts.config.edges.transcript
         pairs, end = batch["pairs"], parts.recognizer.vocabulary.end
         mels, prompts = batch["mels"], self._prompts(pairs)
-        written = self._likeliest(mels, pairs, batch["longest"])
+        written = self._likeliest(batch["windows"], pairs)
         logits = scores(parts.recognizer.network, mels, prompts, written, end)  # [B, N + 1, Vw]
         logits = self.crossings["transcript"](logits, edge.scale(step))
         self._table = self._table.to(logits.device)
@@ -192,10 +190,10 @@ class Step:
         chance = torch.Generator().manual_seed(batch["number"])
         losses = []
         for row, pair in enumerate(batch["pairs"]):
-            mels, prompts = batch["mels"][row : row + 1], self._prompts([pair])
-            best = self._likeliest(mels, [pair], batch["longest"])
+            mels, prompts, window = batch["mels"][row : row + 1], self._prompts([pair]), batch["windows"][row]
+            best = self._likeliest([window], [pair])
             many = [
-                drawn(network, mels, prompts, batch["longest"], end, chance)[0] for _ in range(parts.config.hypotheses)
+                drawn(network, mels, prompts, window.longest, end, chance)[0] for _ in range(parts.config.hypotheses)
             ]
             found = [ids for ids in distinct([*best, *many]) if self._transcripts.read(ids)]
             if len(found) < 2:
@@ -219,22 +217,28 @@ class Step:
     def _replies(self, step: int, pairs: Sequence[Pair]) -> Tensor:
         """The voice says the right replies with what the language model thinks of them."""
         parts, edge = self._parts, self._parts.config.edges.reply_to_voice
-        encoder, texts, waveforms = parts.language.encoder, [], []
+        encoder, said = parts.language.encoder, []
         for pair in pairs:
             cut = until_reply(pair.dialogue)
             text = cut.turns[-1].text
-            symbols = self._voice.symbols(text)
-            if not symbols:
-                continue
-            prompt = encoder.prompt(encoder.messages(cut)[:-1], list(cut.tools))
-            ids, spans = token_spans(encoder.tokenizer, text)
-            given = torch.tensor([[*prompt, *ids]], device=self._device)
-            made = parts.language.model(input_ids=given, use_cache=False, output_hidden_states=True)
-            hidden = made.hidden_states[-1][0, len(prompt) :].float()
-            hidden = self.crossings["reply_to_voice"](hidden, edge.scale(step))
-            texts.append(text)
-            waveforms += self._voice.speak([text], [parts.gate(hidden, symbols, spans)])
-        return self._understood(texts, waveforms) if texts else torch.zeros((), device=self._device)
+            if symbols := self._voice.symbols(text):
+                prompt = encoder.prompt(encoder.messages(cut)[:-1], list(cut.tools))
+                ids, spans = token_spans(encoder.tokenizer, text)
+                said.append(
+                    (text, symbols, spans, len(prompt), Row((*prompt, *ids), (False,) * (len(prompt) + len(ids))))
+                )
+        if not said:
+            return torch.zeros((), device=self._device)
+        batch = _moved(tensors([[row] for *_, row in said]), self._device)
+        del batch["labels"]
+        hidden = parts.language.model(**batch, use_cache=False, output_hidden_states=True).hidden_states[-1]
+        hidden = self.crossings["reply_to_voice"](hidden.float(), edge.scale(step))
+        added = [
+            parts.gate(hidden[number, begin : len(row.ids)], symbols, spans)
+            for number, (_, symbols, spans, begin, row) in enumerate(said)
+        ]
+        texts = [text for text, *_ in said]
+        return self._understood(texts, self._voice.speak(texts, added))
 
     def _understood(self, texts: Sequence[str], waveforms: Sequence[Tensor]) -> Tensor:
         recognizer = self._parts.recognizer
@@ -251,9 +255,10 @@ class Step:
     def _target(self, text: str) -> Target:
         return self._parts.recognizer.vocabulary.target(dataclasses.replace(self._example, text=text, translation=""))
 
-    def _likeliest(self, mels: Tensor, pairs: Sequence[Pair], longest: int) -> list[list[int]]:
-        vocabulary = self._parts.recognizer.vocabulary
-        return likeliest(self._parts.recognizer.network, mels, self._prompts(pairs), longest, vocabulary.end)
+    def _likeliest(self, windows: Sequence[Window], pairs: Sequence[Pair]) -> list[list[int]]:
+        recognizer = self._parts.recognizer
+        prompts, end = self._prompts(pairs), recognizer.vocabulary.end
+        return likeliest(recognizer.network, windows, prompts, recognizer.config.rows, end)
 
     def _prompts(self, pairs: Sequence[Pair]) -> list[list[int]]:
         return [self._parts.recognizer.vocabulary.prompt(pair.clip.language) for pair in pairs]

@@ -10,11 +10,12 @@ from collections.abc import Sequence
 import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.nn.utils.rnn import pad_sequence
 
 from app.front_end import FrontEnd
 from app.workers.frames import frame_positions
-from app.workers.phrases import UNFINISHED, phrases
-from app.workers.vocoder import RATE, Excitation
+from app.workers.phrases import UNFINISHED, Phrase, phrases
+from app.workers.vocoder import HOP, RATE, Excitation
 from app.workers.voice import LOUD, seed_of, whole_frames
 from finetune.joint.byte_spans import Span
 from finetune.starter.voice_acoustic import Acoustic
@@ -64,29 +65,56 @@ class StarterVoice(nn.Module):
 
     def speak(self, texts: Sequence[str], added: Sequence[Tensor] | None = None) -> list[Tensor]:
         """Waveforms [N] at `rate`, as loud as they are served; nothing of a text that has no words."""
-        return [self._spoken(text, None if added is None else added[row]) for row, text in enumerate(texts)]
-
-    def _spoken(self, text: str, added: Tensor | None) -> Tensor:
+        split = [list(phrases(text, self._front)) for text in texts]
+        flat = [phrase for own in split for phrase in own]
         device = self.acoustic.phone.weight.device
-        speaker = torch.tensor([self._speaker], device=device)
-        made: list[tuple[Tensor, ...]] = []  # of each phrase: pitch [1, T], cepstra [1, T, K]
-        at = 0
-        for phrase in phrases(text, self._front):
-            phones, places = (torch.from_numpy(part)[None].to(device) for part in (phrase.phones, phrase.places))
-            own = None if added is None else added[None, at : at + len(phrase.phones)]
-            at += len(phrase.phones)
-            states, steps = self.acoustic.encode(phones, places, speaker, own)
-            lengths = whole_frames(steps[0].detach().float().exp().cpu().numpy(), phrase)
-            owner, position = (torch.from_numpy(part)[None].to(device) for part in frame_positions(lengths))
-            made.append(self._decoder[0](states, owner, position))
-        if not made:
-            return torch.zeros(0, device=device)
-        hertz, harmonic, breath = (torch.cat(parts, 1).float() for parts in zip(*made, strict=True))
-        pitch = hertz[0].detach().cpu().numpy()
-        # The filters reach one segment further than the pitch is known.
-        pulses, noise = Excitation(seed_of(text)).next(np.append(pitch, np.float32(0)))
-        struck, blown = (torch.from_numpy(part)[None].to(device) for part in (pulses, noise))
-        return limited(filtered(struck, blown, harmonic, breath)[0] * GAIN)
+        if not flat:
+            return [torch.zeros(0, device=device) for _ in texts]
+        # 1. All phrases at once: phones to states and frames
+        phones, places = (
+            pad_sequence([torch.from_numpy(part) for part in parts], True).to(device)
+            for parts in ([one.phones for one in flat], [one.places for one in flat])
+        )
+        own = None if added is None else pad_sequence(_cut(added, split), True)
+        states, steps = self.acoustic.encode(phones, places, self._speakers(len(flat), device), own)
+        predicted = steps.detach().float().exp().cpu().numpy()
+        lengths = [whole_frames(row[: len(one.phones)], one) for row, one in zip(predicted, flat, strict=True)]
+        # 2. Frames to pitch and filters
+        placed = [frame_positions(one) for one in lengths]
+        owner, position = (pad_sequence([torch.from_numpy(one[i]) for one in placed], True).to(device) for i in (0, 1))
+        counts = [len(one) for one, _ in placed]
+        mask = pad_sequence([torch.ones(count) for count in counts], True).to(device)
+        made = self._decoder[0](states, owner, position, mask)
+        # 3. The phrases of a text behind each other, through its excitation
+        hertz, harmonic, breath = (_joined([one.float() for one in part], counts, split) for part in made)
+        sources = [
+            # The filters reach one segment further than the pitch is known.
+            Excitation(seed_of(text)).next(np.append(pitch.detach().cpu().numpy(), np.float32(0)))
+            for text, pitch in zip(texts, hertz, strict=True)
+        ]
+        struck, blown = (
+            pad_sequence([torch.from_numpy(source[i]) for source in sources], True).to(device) for i in (0, 1)
+        )
+        said = limited(filtered(struck, blown, pad_sequence(harmonic, True), pad_sequence(breath, True)) * GAIN)
+        return [row[: len(own) * HOP] for row, own in zip(said, hertz, strict=True)]
+
+    def _speakers(self, count: int, device: torch.device) -> Tensor:
+        return torch.full((count,), self._speaker, device=device)
+
+
+def _cut(added: Sequence[Tensor], split: Sequence[Sequence[Phrase]]) -> list[Tensor]:
+    """What is added to each phrase of what is added to each text."""
+    return [
+        part
+        for own, of_text in zip(split, added, strict=True)
+        for part in torch.split(of_text, [len(phrase.phones) for phrase in own])
+    ]
+
+
+def _joined(rows: Sequence[Tensor], counts: Sequence[int], split: Sequence[Sequence[Phrase]]) -> list[Tensor]:
+    """Of each text the rows [T, ...] of its phrases, each without what is behind its `counts` frames, in one."""
+    parts = iter([row[:count] for row, count in zip(rows, counts, strict=True)])
+    return [torch.cat([next(parts) for _ in own] or [rows[0][:0]]) for own in split]
 
 
 def limited(samples: Tensor) -> Tensor:

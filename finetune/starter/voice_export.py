@@ -45,17 +45,22 @@ class _Encoder(nn.Module):
 
 
 class Decoder(nn.Module):
-    """States [B, P, D], owner [B, T], position [B, T, 4] to pitch [B, T] and cepstra [B, T, K], as they are served."""
+    """States [B, P, D], owner [B, T], position [B, T, 4] to pitch [B, T] and cepstra [B, T, K], as they are served.
+
+    `mask` [B, T], in training, is 0 behind the frames of a shorter row.
+    """
 
     def __init__(self, acoustic: Acoustic, vocoder: FilterNetwork, scale: Scale, sharpening: Sharpening) -> None:
         super().__init__()
         self.acoustic, self.vocoder, self.scale, self.sharpening = acoustic, vocoder, scale, sharpening
 
-    def forward(self, states: Tensor, owner: Tensor, position: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        mask = torch.ones_like(owner, dtype=torch.float32)
+    def forward(
+        self, states: Tensor, owner: Tensor, position: Tensor, mask: Tensor | None = None
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        mask = torch.ones_like(owner, dtype=torch.float32) if mask is None else mask
         mel, predicted = self.acoustic.decode(states, owner, position, mask)
         tone = voiced_tone(predicted) * torch.tensor([self.sharpening.pitch, 1.0], device=predicted.device)
-        harmonic, noise = self.vocoder(mel * self.sharpening.mel, tone)
+        harmonic, noise = self.vocoder(mel * self.sharpening.mel, tone, mask)
         hertz = torch.exp(tone[..., 0] * self.scale.pitch_deviation + self.scale.pitch_mean) * tone[..., 1]
         return hertz, harmonic, noise
 

@@ -58,12 +58,15 @@ class FilterNetwork(nn.Module):
             self.leave.bias[0] = -3.0
             self.leave.bias[HARMONIC_CEPSTRA] = -5.0
 
-    def forward(self, mel: Tensor, tone: Tensor) -> tuple[Tensor, Tensor]:
-        """mel [B, T, MELS], tone [B, T, 2] (pitch, voicing) -> harmonic and noise cepstra [B, T, K]."""
+    def forward(self, mel: Tensor, tone: Tensor, mask: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """mel [B, T, MELS], tone [B, T, 2] (pitch, voicing) -> harmonic and noise cepstra [B, T, K].
+
+        `mask` [B, T] is 0 behind the frames of a shorter row.
+        """
         x = self.enter(torch.cat([mel, tone], dim=-1))
-        mask = torch.ones_like(x[..., :1])
+        frames = torch.ones_like(x[..., :1]) if mask is None else mask.unsqueeze(-1)
         for block in self.blocks:
-            x = block(x, mask)
+            x = block(x, frames)
         cepstra = self.leave(self.norm(x))
         return cepstra[..., :HARMONIC_CEPSTRA], cepstra[..., HARMONIC_CEPSTRA:]
 

@@ -62,5 +62,15 @@ def test_gradients_reach_the_text_side_and_what_is_added_changes_what_is_said(vo
     assert not torch.equal(plain, checked.speak([TEXT], [added.detach() + 1])[0][: len(plain)])
 
 
+def test_what_it_says_does_not_depend_on_what_is_said_beside_it(voice: StarterVoice) -> None:
+    texts = ["ja", TEXT, "", "Gute Nacht. Bis morgen."]
+    added = [torch.randn(len(voice.symbols(text)), voice.width) for text in texts]
+    with torch.no_grad():
+        for among, number in zip(voice.speak(texts, added), range(len(texts)), strict=True):
+            (alone,) = voice.speak([texts[number]], [added[number]])
+            assert among.shape == alone.shape
+            assert torch.allclose(among, alone, atol=1e-4)
+
+
 def test_of_nothing_it_says_nothing(voice: StarterVoice) -> None:
     assert [len(one) > 0 for one in voice.speak(["", "ja"])] == [False, True]

@@ -40,7 +40,7 @@ def test_hypotheses_drawn_and_likeliest_have_the_probabilities_that_their_scores
     end, prompt = 40, (41, 42)
     network = Network(tiny.whisper(48)).train()
     mels = torch.randn(1, 80, 100, generator=torch.Generator().manual_seed(5))
-    best = likeliest(network, mels, [prompt], 5, end)
+    best = likeliest(network, [tiny.window(mels[0], 5)], [prompt], 1, end)
     assert network.training
     generator = torch.Generator().manual_seed(1)
     many = [drawn(network, mels, [prompt], 5, end, generator)[0] for _ in range(20)]
@@ -65,3 +65,14 @@ def test_hypotheses_drawn_and_likeliest_have_the_probabilities_that_their_scores
 
 def test_repeats_are_left_out() -> None:
     assert distinct([[1, 2], [1], [1, 2], []]) == [(1, 2), (1,), ()]
+
+
+def test_what_is_heard_does_not_depend_on_what_is_heard_beside_it() -> None:
+    end, prompt = 40, (41, 42)
+    network = Network(tiny.whisper(48))
+    chance = torch.Generator().manual_seed(6)
+    mels = [torch.randn(80, frames, generator=chance) for frames in (100, 200, 0, 100, 200, 100)]
+    windows = [tiny.window(mel, 5) for mel in mels]
+    together = likeliest(network, windows, [prompt] * len(windows), 2, end)
+    assert together == [likeliest(network, [one], [prompt], 1, end)[0] for one in windows]
+    assert [bool(one) for one in together] == [True, True, False, True, True, True]

@@ -113,7 +113,7 @@ def edge(models: tuple[Network, Any], words: Vocabulary, transcripts: Transcript
     network, chat = models
     mels = torch.randn(2, 80, 200, generator=torch.Generator().manual_seed(3))
     prompts = [words.prompt("en")] * 2
-    written = likeliest(network, mels, prompts, 6, words.end)
+    written = likeliest(network, [tiny.window(one, 6) for one in mels], prompts, 2, words.end)
     logits = scores(network, mels, prompts, written, words.end)
     chat_embeddings = chat.get_input_embeddings()
     table = token_table(

@@ -6,11 +6,13 @@ import itertools
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
 import torch
 from tokenizers import Tokenizer
 from torch import Tensor, nn
 
 from app.config import REPOSITORY
+from app.workers.whisper_windows import Asked, Window
 from finetune.checkpoint import seed_everything
 from finetune.recipes.language_rows import Encoder
 
@@ -51,6 +53,11 @@ def whisper(vocabulary: int, seed: int = 1) -> Any:
             decoder_start_token_id=1, init_std=0.3, suppress_tokens=[], begin_suppress_tokens=[],
         )
     ).eval()  # fmt: skip
+
+
+def window(mel: Tensor, longest: int) -> Window:
+    """A window of features [M, T], of nothing that can be heard where T is 0."""
+    return Window(Asked(), np.zeros(0, np.float32), mel.numpy(), mel.shape[1], longest)
 
 
 def llama(vocabulary: int, seed: int = 2) -> Any:
