@@ -5,6 +5,9 @@ from __future__ import annotations
 import argparse
 import asyncio
 import importlib.metadata
+import os
+import select
+import signal
 import sys
 from collections.abc import Callable, Iterable, Sequence
 from typing import Protocol
@@ -46,8 +49,20 @@ TOOLS: dict[str, tuple[Tool, str]] = {
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Runs one command; the exit status is 0, 1 for an error of ours, 2 for a wrong command line."""
-    return _run(sys.argv[1:] if arguments is None else arguments)
+    """Runs one command; the exit status is 0, 1 for an error of ours, 2 for a wrong command line.
+
+    128 and the signal's number, as shells count, for Ctrl-C and for output that nobody reads any more.
+    """
+    try:
+        try:
+            return _run(sys.argv[1:] if arguments is None else arguments)
+        finally:
+            sys.stdout.flush()  # here, where an error can be told; the interpreter's own flush cannot be caught
+    except BrokenPipeError:
+        if not _unread(sys.stdout.fileno()):
+            raise  # another pipe, for instance to a process that has died
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # for that flush of what is left
+        return 128 + signal.SIGPIPE
 
 
 def _run(arguments: Sequence[str]) -> int:
@@ -74,8 +89,15 @@ def _run(arguments: Sequence[str]) -> int:
         print(f"parley: {error.message}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
-        return 130
+        return 128 + signal.SIGINT
     return 0
+
+
+def _unread(descriptor: int) -> bool:
+    """Whether a pipe that is written to has no reader, as after `| head -1`."""
+    pipe = select.poll()
+    pipe.register(descriptor, 0)
+    return any(event & select.POLLERR for _, event in pipe.poll(0))
 
 
 def _parser(added: Iterable[str]) -> argparse.ArgumentParser:

@@ -68,6 +68,8 @@ class Database:
         try:
             with Session(self._opened(), expire_on_commit=False) as session, session.begin():
                 yield session
+        except BrokenPipeError:
+            raise  # of the block: nobody reads what a command prints
         except (SQLAlchemyError, OSError, ImportError) as error:
             # The driver's own words: SQLAlchemy's have the statement with its values in them.
             reason = str(getattr(error, "orig", None) or error).splitlines()[0]

@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
+import argparse
 import importlib.metadata
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 
-from app.__main__ import main
+from app.__main__ import TOOLS, main
+from app.keys import access_database, create
 
 
 def test_the_version_is_the_package_s(capsys: pytest.CaptureFixture[str]) -> None:
@@ -21,3 +28,44 @@ def test_a_recognizer_that_is_none_is_refused_once(capsys: pytest.CaptureFixture
     assert capsys.readouterr().err == (
         "parley: no recognizer engine 'nope'; there are: whisper, pocketsphinx, or a URL\n"
     )
+
+
+def unread(*arguments: str) -> tuple[int, str]:
+    """Status and stderr of a command whose output nobody reads, as after `| head -1` has its line."""
+    reading, writing = os.pipe()
+    os.close(reading)
+    with os.fdopen(writing, "wb") as pipe:
+        done = subprocess.run(
+            [sys.executable, "-m", "app.__main__", *arguments],
+            stdout=pipe,
+            stderr=subprocess.PIPE,
+            text=True,
+            check=False,
+        )
+    return done.returncode, done.stderr
+
+
+@pytest.mark.parametrize("arguments", [["packs", "list"], ["models", "list"]])
+def test_output_that_nobody_reads_ends_a_command_quietly(arguments: list[str]) -> None:
+    assert unread(*arguments) == (128 + signal.SIGPIPE, "")
+
+
+def test_output_that_nobody_reads_is_no_fault_of_a_database(tmp_path: Path) -> None:
+    place = str(tmp_path / "access.sqlite")
+    with access_database(place).session() as session:
+        for number in range(200):  # more than a pipe's buffer in Python, so that it is written while the table is read
+            create(session, f"caller {number}", ["caller"])
+    assert unread("keys", "--key-database", place, "list") == (128 + signal.SIGPIPE, "")
+
+
+def test_another_pipe_that_breaks_is_not_kept_quiet(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Broken:
+        def add_arguments(self, parser: argparse.ArgumentParser) -> None:
+            pass
+
+        def run(self, args: argparse.Namespace) -> int:
+            raise BrokenPipeError("of a process that has died")
+
+    monkeypatch.setitem(TOOLS, "models", (Broken(), "breaks"))
+    with pytest.raises(BrokenPipeError, match="a process that has died"):
+        main(["models"])
