@@ -1,7 +1,8 @@
 """The training loop of several models that share losses: plain functions over a Task. Knows no data and no edge.
 
 Each model has its own share of the learning rate and is clipped by itself, so that one whose gradients are large does
-not slow the others down. One process: losses go through several models, which a wrapper around each would not see.
+not slow the others down. Of several processes each takes its own batches, and gradients are averaged by hand once a
+step: losses go through several models, which a wrapper around each would not see.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from finetune import checkpoint, dry_run
+from finetune import checkpoint, dry_run, processes
 from finetune.budget import Budget
 from finetune.errors import TrainingError
 from finetune.joint.edges import Crossing
@@ -48,7 +49,8 @@ def train(task: Task, training: Training, run: Run) -> Progress:
     The weights that training began with count among them: a stage that makes dev worse changes nothing.
     """
     accelerator, optimizer = prepare(task, training)
-    checkpoint.seed_everything(training.seed)
+    world, rank = accelerator.num_processes, accelerator.process_index
+    checkpoint.seed_everything(training.seed + rank)
     progress = restore(task.models, optimizer, accelerator, run)
     budget = Budget(training.budget_seconds, progress.seconds, accelerator)
     with Measurements(run, progress.step, training.steps) as measurements:
@@ -56,7 +58,8 @@ def train(task: Task, training: Training, run: Run) -> Progress:
             _look(task, training, run, progress, measurements)
         task.models.train()
         while progress.step < training.steps and not progress.done:
-            numbers = [progress.step * training.accumulate + i for i in range(training.accumulate)]
+            first = progress.step * training.accumulate
+            numbers = [(first + i) * world + rank for i in range(training.accumulate)]
             rate = training.learning_rate * share_of_rate(progress.step, training, budget.share())
             for group in optimizer.param_groups:
                 group["lr"] = rate * group["share"]
@@ -72,6 +75,7 @@ def train(task: Task, training: Training, run: Run) -> Progress:
                 progress.done = progress.done or last
                 progress.seconds = budget.spent()
                 save(task.models, optimizer, accelerator, run, progress)
+    processes.wait()  # until the first one has written the best weights
     best = next(iter(progress.best))
     checkpoint.restore_weights(task.models, checkpoint.load(run.best(best))["weights"], str(run.best(best)))
     run.note(steps=progress.step, best_step=best, best_on_dev=progress.best[best], **budget_facts(progress, training))
@@ -94,14 +98,12 @@ def estimate(task: Task, training: Training) -> dry_run.Estimate:
 
 
 def prepare(task: Task, training: Training) -> tuple[Any, Any]:
-    """Accelerator and optimizer; the models are on its device. Raises TrainingError for several processes."""
+    """Accelerator and optimizer; the models are on its device. Raises TrainingError where nothing is trained."""
     from accelerate import Accelerator
 
     if training.threads:
         torch.set_num_threads(training.threads)
     accelerator = Accelerator(cpu=training.device == "cpu", mixed_precision=training.precision)
-    if accelerator.num_processes > 1:
-        raise TrainingError(f"joint training takes one process, got {accelerator.num_processes}")
     task.models.to(accelerator.device)
     groups = []
     for name, model in task.models.items():
@@ -118,16 +120,17 @@ def prepare(task: Task, training: Training) -> tuple[Any, Any]:
 
 
 def evaluate(task: Task) -> Mapping[str, float]:
-    """Measures on dev; leaves the models in evaluation mode."""
+    """Measures on dev; leaves the models in evaluation mode. The first process's are those of all."""
     task.models.eval()
     with torch.no_grad():
-        return task.dev()
+        return processes.agreed(task.dev())
 
 
 def one_step(
     task: Task, optimizer: Any, accelerator: Any, step: int, numbers: list[int], clip_norm: float
 ) -> dict[str, float]:
-    """Losses by name, the gradient's norm of each model before clipping and of each edge at its crossing."""
+    """Losses by name, the gradient's norm of each model before clipping and of each edge at its crossing; of several
+    processes the means."""
     from accelerate.utils import send_to_device
 
     measured: defaultdict[str, float] = defaultdict(float)
@@ -139,18 +142,20 @@ def one_step(
         accelerator.backward(total / len(numbers))
         for name, loss in {"loss": total, **losses}.items():
             measured[name] += loss.item() / len(numbers)
-    if not math.isfinite(measured["loss"]):
-        raise TrainingError(f"the loss of batches {numbers} is {measured['loss']}, expected a number: {dict(measured)}")
+    for name, crossing in task.crossings.items():
+        measured[f"{name}_crossing_norm"] = crossing.norm()
+    together = processes.mean(measured)
+    if not math.isfinite(together["loss"]):
+        raise TrainingError(f"the loss of batches {numbers} is {together['loss']}, expected a number: {together}")
+    processes.average_gradients([p for p in task.models.parameters() if p.requires_grad])
     accelerator.unscale_gradients(optimizer)
     for name, model in task.models.items():
         trained = [parameter for parameter in model.parameters() if parameter.grad is not None]
         if trained:
-            measured[f"{name}_gradient_norm"] = float(nn.utils.clip_grad_norm_(trained, clip_norm))
-    for name, crossing in task.crossings.items():
-        measured[f"{name}_crossing_norm"] = crossing.norm()
+            together[f"{name}_gradient_norm"] = float(nn.utils.clip_grad_norm_(trained, clip_norm))
     optimizer.step()
     optimizer.zero_grad(set_to_none=True)
-    return dict(measured)
+    return together
 
 
 def _look(task: Task, training: Training, run: Run, progress: Progress, measurements: Measurements) -> None:
