@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from finetune.compare import publish
@@ -23,6 +25,21 @@ def test_a_section_has_all_that_a_reader_needs() -> None:
     assert made.endswith("![comparison small](compare/small.svg)\n")
 
 
+def test_the_brief_has_the_sizes_side_by_side() -> None:
+    def row(size: str, arm: str, **values: float) -> dict[str, Any]:
+        return {"size": size, "arm": arm, "figures": {name: {"rate": {"value": v}} for name, v in values.items()}}
+
+    rows = [row("small", "base", wer=1.0), row("small", "joint", wer=0.5, reply_accuracy=0.25), row("big", "joint")]
+    assert publish.brief({**REPORT, "rows": rows}).splitlines() == [
+        "**Ship it.**",
+        "",
+        "| arm | right replies, %, small data | WER, %, small data | right replies, %, big data | WER, %, big data |",
+        "| --- | --- | --- | --- | --- |",
+        "| base |  | 100.0 |  |  |",
+        "| joint | 25.0 | 50.0 |  |  |",
+    ]
+
+
 def test_it_goes_between_its_markers_again_and_again() -> None:
     text = "before\n<!-- comparison small -->\nold\n<!-- end of small -->\nafter"
     once = publish.replaced(text, "small", "new\n")
@@ -34,6 +51,7 @@ def test_it_goes_between_its_markers_again_and_again() -> None:
         publish.replaced(text, "other", "new\n")
 
 
-def test_the_document_has_the_markers() -> None:
-    text = publish.DOCUMENT.read_text(encoding="utf-8")
-    assert publish.replaced(text, "small", "")
+@pytest.mark.parametrize("name", ["language", "gaelic"])
+def test_the_documents_have_the_markers(name: str) -> None:
+    for document in (publish.DOCUMENT, publish.README):
+        assert publish.replaced(document.read_text(encoding="utf-8"), name, "")
