@@ -42,7 +42,7 @@ class Change:
 
 
 def current(root: Path, name: str) -> Pack | None:
-    """The version that NAME means; None where there is none. Raises PackError."""
+    """The version that NAME, or NAME@VERSION, means; None where there is none. Raises PackError."""
     try:
         return find_pack(root, name)
     except UnknownModel:
@@ -64,6 +64,12 @@ def history(root: Path, name: str) -> list[Change]:
         return [Change(**json.loads(line)) for line in path.read_text(encoding="utf-8").splitlines() if line]
     except (ValueError, TypeError) as error:
         raise PackError(f"{path} is no history: {error}") from error
+
+
+def earlier(root: Path, name: str) -> Pack | None:
+    """The version that a rollback of NAME would make current; None where it would be refused. Raises PackError."""
+    version = _earlier(root, name)
+    return current(root, f"{name}@{version}") if version else None
 
 
 def promote(root: Path, reference: str, *, force: str = "") -> Change:
@@ -95,15 +101,10 @@ def rollback(root: Path, name: str) -> Change:
     """Takes back the last promotion of NAME that has not been taken back. Raises PackError where there is none."""
     with _alone(root):
         now = current(root, name)
-        promoted: list[str] = []  # what was current before each promotion that still holds
-        for change in history(root, name):
-            if change.action == "promote":
-                promoted.append(change.before)
-            elif change.action == "rollback" and promoted:
-                promoted.pop()
-        if not promoted or not promoted[-1]:
+        version = _earlier(root, name)
+        if not version:
             raise PackError(f"there is nothing to roll {name} back to: no earlier version of it was current")
-        back = find_pack(root, f"{name}@{promoted[-1]}")
+        back = find_pack(root, f"{name}@{version}")
         change = Change(_now(), "rollback", now.version if now else "", back.version)
         _record(root, name, change)
         write_whole(root / f"{name}{CURRENT}", f"{back.version}\n")
@@ -132,6 +133,17 @@ def remove(root: Path, reference: str, *, last: bool = False) -> Change:
         pack.folder.replace(going)  # gone for everybody at once; deleting takes a while
         shutil.rmtree(going)
         return change
+
+
+def _earlier(root: Path, name: str) -> str:
+    """The version before the last promotion that has not been taken back; empty: none."""
+    promoted: list[str] = []  # what was current before each promotion that still holds
+    for change in history(root, name):
+        if change.action == "promote":
+            promoted.append(change.before)
+        elif change.action == "rollback" and promoted:
+            promoted.pop()
+    return promoted[-1] if promoted else ""
 
 
 def _exact(root: Path, reference: str) -> Pack:

@@ -113,6 +113,8 @@ def vars_of(change: pack_versions.Change) -> dict[str, Any]:
 def _shown(places: Places, pack: Pack) -> dict[str, Any]:
     card = read_card(pack)
     now = pack_versions.current(places.packs, pack.name)
+    is_current = now is not None and now.version == pack.version
+    back = pack_versions.earlier(places.packs, pack.name) if is_current else None
     figures = [
         {key: row[key] for key in ("part", "metric", "value", "unit", "passed")} | {"said": said(row)}
         for row in card["evaluation"]
@@ -120,7 +122,7 @@ def _shown(places: Places, pack: Pack) -> dict[str, Any]:
     return {
         "id": pack.reference, "object": "pack", "name": pack.name, "version": pack.version,
         "language": pack.language, "description": pack.description,
-        "current": now is not None and now.version == pack.version, "failed_gates": failed_gates(pack),
+        "current": is_current, "rollback_to": back.reference if back else None, "failed_gates": failed_gates(pack),
         "figures": figures, "forced": card.get("forced", []), "report": _report(places, pack).is_file(),
     }  # fmt: skip
 

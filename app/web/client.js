@@ -21,7 +21,7 @@ const $ = (id) => document.getElementById(id);
 const page = Object.fromEntries(
   ["announcer", "examples", "form", "greeting", "guide", "key", "key-dialog", "key-form", "key-hint", "knows", "legend"]
     .concat(["level", "notices", "pack", "ptt", "scroller", "state", "stop", "talk", "talk-label", "text", "turns"])
-    .concat(["small", "workers", "model", "voice", "looks", "download", "times", "times-summary"])
+    .concat(["small", "workers", "model", "voice", "voice-hint", "looks", "download", "times", "times-summary"])
     .map((id) => [id, $(id)]),
 );
 

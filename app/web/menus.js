@@ -51,6 +51,9 @@ export class Menus {
     this.page.voice.replaceChildren(...voices.map((name) => option(name, name)));
     this.page.voice.value = this.voice(model) || (voices[0] ?? "");
     this.page.voice.disabled = voices.length < 2;
+    const why = ["The service does not say which voices this pack has.", "This pack has no other voice."][voices.length] ?? "";
+    this.page["voice-hint"].textContent = this.page.voice.title = why;
+    this.page["voice-hint"].hidden = why === "";
   }
 
   find(model) {

@@ -27,12 +27,11 @@ function cardOf(old, pack, changed, complain) {
   head.append(name, chip);
   const actions = make("div", "actions");
   card.append(head, make("p", "aside", pack.description), gatesOf(pack), actions);
-  if (pack.current) {
-    actions.append(button("Roll back", () => change(`/packs/${encodeURIComponent(pack.name)}/rollback`, {})));
-  } else {
-    actions.append(button("Promote", () => change(promotion(pack), {})));
+  if (!pack.current) actions.append(button("Promote", () => change(promotion(pack), {})));
+  if (pack.rollback_to) {
+    const path = `/packs/${encodeURIComponent(pack.name)}/rollback`;
+    actions.append(button(`Roll back to ${pack.rollback_to}`, () => change(path, {})));
   }
-
   if (pack.report) {
     const path = `/packs/${encodeURIComponent(pack.id)}/report`;
     actions.append(button("Report", () => download(path, `${pack.id}.html`).catch((error) => complain(error.message))));

@@ -143,6 +143,7 @@ def test_what_is_current_is_not_removed_while_there_are_others(root: Path) -> No
         pack_versions.remove(root, "a")
     pack_versions.promote(root, "a@2")
     pack_versions.remove(root, "a@1")
+    assert pack_versions.earlier(root, "a") is None
     with pytest.raises(UnknownModel):
         pack_versions.rollback(root, "a")  # to what is gone
     with pytest.raises(PackError, match="a@2 is the only version of a"):

@@ -79,6 +79,7 @@ async def test_a_result_goes_into_service_by_its_gates(place: Place) -> None:
         await page.get_by_text("Build and promote").click()
         await expect(page.locator("#build .refused")).to_contain_text("recognizer, wer: 0.04 share")
         assert find_pack(place.packs, "de").version == "1"
+        await expect(page.get_by_text("Roll back")).to_have_count(0)  # nothing was current before
         card = page.locator('#packs .card[data-pack="de@digits"]')
         await card.get_by_text("Promote", exact=True).click()
         await expect(card.locator(".refused")).to_contain_text("is not promoted")
@@ -91,8 +92,9 @@ async def test_a_result_goes_into_service_by_its_gates(place: Place) -> None:
         async with page.expect_download() as waiting:
             await page.locator("#files button").click()
         assert (await waiting.value).suggested_filename == "metrics.jsonl"
-        await card.get_by_text("Roll back").click()
+        await card.get_by_text("Roll back to de@1").click()
         await expect(page.locator('#packs .card[data-pack="de@1"] .chip')).to_have_text("current")
+        await expect(page.get_by_text("Roll back")).to_have_count(0)
         await card.locator(".gates summary").click()
         await expect(card.locator(".gates")).to_contain_text(re.compile("promoted all the same.*heard by hand"))
 

@@ -78,6 +78,7 @@ async def test_another_pack_and_its_voice_are_chosen_and_remembered(tmp_path: Pa
         await page.click(".gear")
         assert await page.locator("#model option").all_inner_texts() == ["a: English", "b: German"]
         assert await page.locator("#voice option").all_inner_texts() == ["nova", "onyx"]
+        await expect(page.locator("#voice-hint")).to_be_hidden()
         await page.select_option("#voice", "onyx")
         await shot(page, "page-settings")
         await ask(page, "first", 1)
@@ -88,6 +89,8 @@ async def test_another_pack_and_its_voice_are_chosen_and_remembered(tmp_path: Pa
         await page.select_option("#model", "b")
         await expect(page.locator("#knows")).to_have_text("What b knows.")
         await expect(page.locator("#voice")).to_be_disabled()
+        await expect(page.locator("#voice-hint")).to_have_text("This pack has no other voice.")
+        await expect(page.locator("#voice")).to_have_accessible_description("This pack has no other voice.")
         await expect(page.locator("#talk")).to_be_enabled()
         await ask(page, "third", 3)
         assert voices.asked == [("a@1", "onyx"), ("a@1", "nova"), ("b@1", "clara")]

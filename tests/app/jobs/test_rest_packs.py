@@ -54,11 +54,13 @@ async def test_a_result_is_built_promoted_and_rolled_back(place: Place, client: 
     assert (change["before"], change["after"]) == ("1", "2")
     assert find_pack(place.packs, "de").version == "2"
     listed = (await client.get("/packs")).json()["data"]
-    assert [(one["id"], one["current"]) for one in listed] == [("de@1", False), ("de@2", True)]
+    shown = [(one["id"], one["current"], one["rollback_to"]) for one in listed]
+    assert shown == [("de@1", False, None), ("de@2", True, "de@1")]
     assert (await post(client, "/packs/de/rollback"))["after"] == "1"
     assert find_pack(place.packs, "de").version == "1"
-    shown = (await client.get("/packs/de@2")).json()
-    assert [change["action"] for change in shown["history"]] == ["promote", "rollback"]
+    assert (await client.get("/packs/de@1")).json()["rollback_to"] is None  # nothing was current before it
+    history = (await client.get("/packs/de@2")).json()["history"]
+    assert [change["action"] for change in history] == ["promote", "rollback"]
 
 
 async def test_the_report_of_an_evaluation(place: Place, client: httpx.AsyncClient) -> None:
