@@ -7,7 +7,7 @@ from typing import Literal
 
 from finetune.joint.edges import Edge
 from finetune.loop import Training
-from finetune.recipes import language_config, recognizer_config, synthesizer_starter_config
+from finetune.recipes import language_config, recognizer_config, synthesizer_coqui_config, synthesizer_starter_config
 
 
 @dataclass(frozen=True)
@@ -23,6 +23,9 @@ class Edges:
     into the language model."""
     sequence: Edge = field(default_factory=Edge)
     """The reply's expected loss over drawn hypotheses: the crossing is their likelihoods, into the recognizer."""
+    unpaired: Edge = field(default_factory=Edge)
+    """What is heard in recordings without a text, again: by the recognizer in the recording made harder, and text ->
+    voice -> recognizer, where the crossing is the waveform, into the voice."""
     agreement: float = 0.0
     """Weight of the divergence between replies after the right text and after the transcript; with `transcript`."""
 
@@ -54,7 +57,8 @@ class Config:
     recognizer: recognizer_config.Config
     """As in the recognizer recipe; its `run` is a name below this run. Its training is the first stage."""
     language: language_config.Config
-    voice: synthesizer_starter_config.Config
+    voice: synthesizer_starter_config.Config | synthesizer_coqui_config.Config
+    """Its `engine` says which."""
     noisy: Training | None = None
     """Second stage: the language model reads what the recognizer heard. Absent: no such stage."""
     joint: Training | None = None
@@ -69,8 +73,12 @@ class Config:
     """The voice learns from the recognizer's recordings too; their speakers become voices."""
     texts: tuple[str, ...] = ()
     """Files of sentences, one a line, for the chain; empty: the texts of the recordings, and replies."""
+    unpaired: tuple[str, ...] = ()
+    """Manifests of recordings without texts, or whose texts are not looked at, for `edges.unpaired`."""
+    least_confidence: float = -0.5
+    """What is heard in them is learnt if it is as sure as that: mean natural logarithm of the tokens' probabilities."""
     rows: int = 4
-    """Dialogues, and texts of the chain, in a batch."""
+    """Dialogues, texts of the chain, and recordings of `unpaired`, in a batch."""
     heard_share: float = 0.5
     """Second stage: share of the dialogues that have a clip and are read as heard."""
     temperature: float = 1.0
@@ -89,5 +97,7 @@ class Config:
         for name in ("rows", "every", "hypotheses"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name}: got {getattr(self, name)}, expected 1 or more")
+        if self.edges.unpaired.weight and not self.unpaired:
+            raise ValueError("edges.unpaired: got a weight without unpaired, expected manifests of recordings")
         if self.edges.agreement and not self.edges.transcript.weight:
             raise ValueError("edges.agreement: got a weight without one of edges.transcript, expected both")

@@ -35,7 +35,7 @@ from finetune.recipes.recognizer_clips import padded_frames
 from finetune.recipes.recognizer_measure import loss as heard_loss
 from finetune.recipes.recognizer_rows import Target
 
-EDGES = ("transcript", "chain", "reply_to_voice", "sequence")
+EDGES = ("transcript", "chain", "reply_to_voice", "sequence", "unpaired")
 HALF = 0.5
 """Weight of the language model's loss on the right text, and as much on transcripts."""
 
@@ -77,12 +77,12 @@ class Step:
         pairs = parts.pairs.batch(number // self._every)
         windows = parts.pairs.windows(pairs)
         heard = [i for i, window in enumerate(windows) if window.frames]
-        made["pairs"] = [pairs[i] for i in heard]
-        made["windows"] = [windows[i] for i in heard]
+        made |= {"number": number, "pairs": [pairs[i] for i in heard], "windows": [windows[i] for i in heard]}
         made["mels"] = features(made["windows"]) if heard else torch.zeros(0)
         chance = random.Random(f"texts {parts.recognizer.config.training.seed} {number}")
         made["texts"] = chance.sample(list(parts.texts), min(parts.config.rows, len(parts.texts)))
-        made["number"] = number
+        if parts.unpaired and "unpaired" in self._edges:
+            made["unpaired"] = parts.unpaired.batch(number // self._every)
         return made
 
     def losses(self, step: int, batch: Mapping[str, Any]) -> dict[str, Tensor]:
@@ -94,7 +94,7 @@ class Step:
         if "language" in batch:
             found["language_loss"] = HALF * _mean(language.loss(parts.language.model, batch["language"]))
         if "voice" in batch:
-            found["voice_loss"] = _mean(parts.voice.task.loss(parts.voice.model.acoustic, batch["voice"]))
+            found["voice_loss"] = _mean(parts.voice.task.loss(parts.voice.task.model, batch["voice"]))
         if "pairs" not in batch:
             return found
         if self._on("transcript", step) and batch["pairs"]:
@@ -102,9 +102,13 @@ class Step:
         if self._on("sequence", step) and batch["pairs"]:
             found["sequence_loss"] = edges.sequence.weight * self._sequence(step, batch)
         if self._on("chain", step) and batch["texts"]:
-            found["chain_loss"] = edges.chain.weight * self._chain(step, batch["texts"])
+            found["chain_loss"] = edges.chain.weight * self._chain("chain", step, batch["texts"])
         if self._on("reply_to_voice", step) and batch["pairs"]:
             found["reply_to_voice_loss"] = edges.reply_to_voice.weight * self._replies(step, batch["pairs"])
+        if self._on("unpaired", step) and "unpaired" in batch:
+            weight, own = edges.unpaired.weight, batch["unpaired"]
+            found["unpaired_loss"] = weight * _mean(heard_loss(parts.recognizer.network, own["heard"]))
+            found["unpaired_chain_loss"] = weight * self._chain("unpaired", step, own["texts"])
         return found
 
     @torch.no_grad()
@@ -113,7 +117,7 @@ class Step:
         more than another's. The language model's is that of replies after what the recognizer writes now."""
         parts = self._parts
         found = dict(parts.recognizer.dev.measure(parts.recognizer.network))
-        found["dev_voice_loss"] = next(iter(parts.voice.task.dev(parts.voice.model.acoustic).values()))
+        found["dev_voice_loss"] = next(iter(parts.voice.task.dev(parts.voice.task.model).values()))
         summed = counted = 0.0
         heard = self.heard(parts.dev_pairs)
         replies = [one.row if one else self._unheard(pair) for one, pair in zip(heard, parts.dev_pairs, strict=True)]
@@ -210,9 +214,9 @@ class Step:
             losses.append(expected_loss(logs, costs))
         return torch.stack(losses).mean() if losses else torch.zeros((), device=self._device)
 
-    def _chain(self, step: int, texts: Sequence[str]) -> Tensor:
-        scale = self._parts.config.edges.chain.scale(step)
-        return self._understood(texts, [self.crossings["chain"](w, scale) for w in self._voice.speak(texts)])
+    def _chain(self, edge: str, step: int, texts: Sequence[str]) -> Tensor:
+        scale = getattr(self._parts.config.edges, edge).scale(step)
+        return self._understood(texts, [self.crossings[edge](w, scale) for w in self._voice.speak(texts)])
 
     def _replies(self, step: int, pairs: Sequence[Pair]) -> Tensor:
         """The voice says the right replies with what the language model thinks of them."""

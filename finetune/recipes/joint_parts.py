@@ -1,6 +1,7 @@
 """The three models of joint training with what belongs to each, made by the separate recipes' functions.
 
-Each begins with the best weights of its own run, which is the first stage. Knows no edge.
+Each begins with the best weights of its own run, which is the first stage; or with those of its base, to be measured.
+Knows no edge.
 """
 
 from __future__ import annotations
@@ -14,10 +15,8 @@ from torch import nn
 
 from app.workers.whisper_windows import Windows
 from finetune import checkpoint
-from finetune import config as configs
 from finetune.data.rows import Dialogue, Utterance
 from finetune.data_of_run import RunData, dialogues, utterances
-from finetune.errors import RunError
 from finetune.joint.voice_gate import Gate
 from finetune.loop import Task
 from finetune.recipes import (
@@ -27,12 +26,15 @@ from finetune.recipes import (
     recognizer,
     recognizer_config,
     recognizer_export,
+    synthesizer_coqui_config,
     synthesizer_starter,
     synthesizer_starter_config,
     synthesizer_starter_export,
 )
 from finetune.recipes.joint_config import Config
 from finetune.recipes.joint_pairs import Pair, Pairs
+from finetune.recipes.joint_part_coqui import CoquiPart, load_coqui
+from finetune.recipes.joint_unpaired import Unpaired
 from finetune.recipes.joint_voice import StarterVoice
 from finetune.recipes.language_batches import Batches as LanguageBatches
 from finetune.recipes.language_rows import Encoder as ChatEncoder
@@ -143,12 +145,14 @@ class Parts:
     config: Config
     recognizer: Recognizer
     language: Language
-    voice: Voice
+    voice: Voice | CoquiPart
     gate: Gate
     pairs: Pairs
     dev_pairs: Sequence[Pair]
     texts: Sequence[str]
     """For the chain."""
+    unpaired: Unpaired | None = None
+    """Once the recognizer has heard recordings without a text."""
 
 
 def models_of(parts: Parts) -> nn.ModuleDict:
@@ -163,8 +167,8 @@ def models_of(parts: Parts) -> nn.ModuleDict:
     )
 
 
-def load_recognizer(config: recognizer_config.Config) -> Recognizer:
-    """Steps 1 to 3 of the recognizer recipe, with the best weights of its run."""
+def load_recognizer(config: recognizer_config.Config, trained: bool = True) -> Recognizer:
+    """Steps 1 to 3 of the recognizer recipe, with the best weights of its run if it is `trained`."""
     checkpoint.seed_everything(config.training.seed)
     data, old = (utterances(names, config.training) for names in (config.data, config.rehearsal.data))
     spoken = recognizer.language_of([*data.train, *data.dev])
@@ -180,12 +184,13 @@ def load_recognizer(config: recognizer_config.Config) -> Recognizer:
     batches = RecognizerBatches(config, vocabulary, Features(config, mels), learnt, rehearsed)
     windows = Windows(mels, round(config.margin_seconds * 100) if config.audio_context == "own" else None)
     dev = Dev("dev", spread(data.dev, config.dev_clips), windows, vocabulary, config.rows)
-    restore_best(run_of(config), network, data.fingerprints)
+    if trained:
+        restore_best(run_of(config), network, data.fingerprints)
     return Recognizer(config, network, tokenizer, vocabulary, data, batches, windows, dev, base, spoken, code)
 
 
-def load_language(config: language_config.Config) -> Language:
-    """Steps 1 and 2 of the language recipe, with the best weights of its run."""
+def load_language(config: language_config.Config, trained: bool = True) -> Language:
+    """Steps 1 and 2 of the language recipe, with the best weights of its run if it is `trained`."""
     checkpoint.seed_everything(config.training.seed)
     base = language.base_folder(config.base, Path(config.run))
     model, tokenizer = language.load(base, config)
@@ -193,12 +198,18 @@ def load_language(config: language_config.Config) -> Language:
     data = dialogues(config.data, config.training, config.dev_share)
     old = dialogues(config.rehearsal.data, config.training, config.dev_share)
     batches = LanguageBatches(config, encoder, data.train, old.train)
-    restore_best(run_of(config), model, data.fingerprints)
+    if trained:
+        restore_best(run_of(config), model, data.fingerprints)
     return Language(config, model, tokenizer, encoder, data, batches, base)
 
 
-def load_voice(config: synthesizer_starter_config.Config) -> Voice:
-    """Steps 1, 2 and 5 of the synthesizer recipe, with the best weights of its runs."""
+def load_voice(
+    config: synthesizer_starter_config.Config | synthesizer_coqui_config.Config, trained: bool = True
+) -> Voice | CoquiPart:
+    """Steps 1, 2 and 5 of the synthesizer recipe, with the best weights of its runs if it is `trained`; else a few
+    recordings have to do, since to align them all takes minutes."""
+    if isinstance(config, synthesizer_coqui_config.Config):
+        return load_coqui(config, run_of(config), trained)
     checkpoint.seed_everything(config.training.seed)
     data = utterances(config.data, config.training)
     voices = voices_of(config, data.train)
@@ -206,10 +217,13 @@ def load_voice(config: synthesizer_starter_config.Config) -> Voice:
     reading = reading_of(config, rows)
     acoustic, vocoder = synthesizer_starter.networks(config, reading.front.symbols, len(voices))
     run = run_of(config)
-    corpus = synthesizer_starter.Corpus(run.folder, recordings_of(rows), reading, voices)
+    used = rows if trained else synthesizer_starter.tried(rows, config)
+    corpus = synthesizer_starter.Corpus(run.folder, recordings_of(used), reading, voices)
     task = corpus.acoustic_task(acoustic, config)
-    restore_best(run, acoustic, data.fingerprints)
-    restore_best(Run(run.folder / "vocoder", config.vocoder.seed), vocoder, {})
+    if trained:
+        restore_best(run, acoustic, data.fingerprints)
+        restore_best(Run(run.folder / "vocoder", config.vocoder.seed), vocoder, {})
+    vocoder.requires_grad_(False)  # only its own loss, which is not here, keeps it a vocoder
     model = voice_of(config, acoustic, vocoder, corpus.scale, reading)
     return Voice(config, model, task, reading, voices, data, corpus.scale)
 
@@ -233,8 +247,6 @@ def run_of(config: Any) -> Run:
 
 def restore_best(run: Run, model: nn.Module, data: Mapping[str, str]) -> None:
     """The best weights of a finished run. Raises CheckpointError, and RunError where its data has changed since."""
-    facts = run.facts()
-    if differ := configs.changed({name: facts["data"].get(name) for name in data}, data):
-        raise RunError(f"{run.folder} is a run on other data: {'; '.join(differ)}")
-    best = run.best(facts["best_step"])
+    run.expect_data(data)
+    best = run.best(run.facts()["best_step"])
     checkpoint.restore_weights(model, checkpoint.load(best)["weights"], str(best))

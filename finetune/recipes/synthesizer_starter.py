@@ -16,6 +16,7 @@ from app.packs import MANIFEST, read_pack
 from finetune import checkpoint
 from finetune import dry_run as estimates
 from finetune.data.errors import DataError
+from finetune.data.rows import Utterance
 from finetune.data_of_run import utterances
 from finetune.loop import Task, train
 from finetune.recipes import synthesizer_starter_export as exporting
@@ -53,12 +54,10 @@ def run(config: Config, *, dry_run: bool = False, resume: bool = False) -> None:
     acoustic, vocoder = networks(config, reading.front.symbols, len(voices))
 
     # 3. A dry run looks at a few recordings, and ends here
-    recordings = recordings_of([*train_rows, *dev_rows])
     if dry_run:
-        few = TRIED * config.batch
-        tried = [*recordings[:few], *recordings[len(train_rows) :][:few]]
+        few = recordings_of(tried([*train_rows, *dev_rows], config))
         with tempfile.TemporaryDirectory() as folder:
-            corpus = Corpus(Path(folder), tried, reading, voices)
+            corpus = Corpus(Path(folder), few, reading, voices)
             for name, task, training in (
                 ("vocoder", corpus.vocoder_task(vocoder, config), config.vocoder),
                 ("acoustic model", corpus.acoustic_task(acoustic, config), config.training),
@@ -77,7 +76,7 @@ def run(config: Config, *, dry_run: bool = False, resume: bool = False) -> None:
     from accelerate import PartialState
 
     with PartialState(cpu=config.training.device == "cpu").main_process_first():
-        corpus = Corpus(opened.folder, recordings, reading, voices)
+        corpus = Corpus(opened.folder, recordings_of([*train_rows, *dev_rows]), reading, voices)
 
     # 6. The vocoder: mel spectrum and pitch to samples; a run folder of its own in RUN/vocoder
     training = config.vocoder
@@ -93,6 +92,12 @@ def run(config: Config, *, dry_run: bool = False, resume: bool = False) -> None:
     # 8. Export, proved by the service's own engine on texts of dev
     if opened.main:
         exporting.export(opened, acoustic, vocoder, corpus.scale, reading, voices, dev_rows, config.export, task)
+
+
+def tried(rows: Sequence[Utterance], config: Config) -> list[Utterance]:
+    """A few of train and of dev: enough to measure what a step takes."""
+    splits = ([row for row in rows if row.split == split] for split in ("train", "dev"))
+    return [row for own in splits for row in own[: TRIED * config.batch]]
 
 
 def networks(config: Config, symbols: Sequence[str], speakers: int) -> tuple[Acoustic, FilterNetwork]:
