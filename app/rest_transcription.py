@@ -134,7 +134,7 @@ def _answer(
                     transcripts, task=task, seconds=seconds, language=language, granularities=granularities
                 )
             )
-    return JSONResponse({"text": text, "usage": {"type": "duration", "seconds": seconds}})
+    return JSONResponse({"text": text, "usage": transcript_files.usage(seconds)})
 
 
 async def hear(

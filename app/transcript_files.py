@@ -73,6 +73,11 @@ def vtt(utterances: Sequence[Transcript]) -> str:
     return "WEBVTT\n\n" + "\n".join(cues)
 
 
+def usage(seconds: float) -> dict[str, Any]:
+    """What was heard, in seconds: a number, of which OpenAI's schema says the audio's duration, not what is billed."""
+    return {"type": "duration", "seconds": round(seconds, 3)}
+
+
 def verbose_json(
     utterances: Sequence[Transcript], *, task: str, seconds: float, language: str, granularities: Sequence[str]
 ) -> dict[str, Any]:
@@ -81,9 +86,9 @@ def verbose_json(
     body: dict[str, Any] = {
         "task": task,
         "language": name_of(heard_in),
-        "duration": seconds,
+        "duration": round(seconds, 3),
         "text": " ".join(heard.text for heard in utterances if heard.text),
-        "usage": {"type": "duration", "seconds": math.ceil(seconds)},
+        "usage": usage(seconds),
     }
     if "segment" in granularities or not granularities:
         body["segments"] = [_segment(index, part) for index, part in enumerate(segments(utterances))]
