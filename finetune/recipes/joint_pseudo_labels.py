@@ -7,42 +7,47 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import time
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 
 from tqdm import tqdm
 
 from app.workers.whisper_windows import Asked, Window, Windows
+from finetune import processes
 from finetune.data.errors import DataError
 from finetune.data.rows import Utterance
 from finetune.data.texts import text_key
 from finetune.evaluate.normal import base_language
 from finetune.joint.pseudo_labels import labels
 from finetune.recipes import recognizer
+from finetune.recipes.joint_config import Config
 from finetune.recipes.joint_parts import Recognizer
 from finetune.recipes.joint_unpaired import Recordings, Unpaired
 from finetune.recipes.recognizer_clips import pcm_of
-from finetune.run import write_whole
+from finetune.run import Run, write_whole
 
 HEARD = "pseudo_labels.json"
 AT_ONCE = 64
 """Recordings whose windows are in memory at a time."""
 
 
-def heard(folder: Path, found: Recordings, part: Recognizer, least: float, rows: int) -> Unpaired | None:
-    """Batches of `rows` of what the recognizer is at least so sure of, or None; says how much that is.
+def heard(opened: Run, found: Recordings, part: Recognizer, config: Config) -> Unpaired | None:
+    """Batches of what the recognizer is sure enough of, or None; says how much that is.
 
-    What it hears is kept in FOLDER/pseudo_labels.json, so that a run that is resumed learns from the same.
+    What it hears is kept in RUN/pseudo_labels.json, so that a run that is resumed learns from the same.
     Raises DataError for recordings in another language.
     """
-    path = folder / HEARD
-    if not path.exists():
+    path, least = opened.folder / HEARD, config.least_confidence
+    if opened.main and not path.exists():
+        began = time.process_time()
         made = [
             {"manifest": name, "confidence": round(sure, 4), **dataclasses.asdict(row)}
             for name, own in found.rows.items()
             for row, sure in _heard(own, part)
         ]
+        opened.note(pseudo_labels_seconds=round(time.process_time() - began, 2))
         write_whole(path, json.dumps(made, ensure_ascii=False, indent=1))
+    processes.wait()
     kept: dict[str, list[Utterance]] = {name: [] for name in found.rows}
     every = json.loads(path.read_text(encoding="utf-8"))
     for one in every:
@@ -56,7 +61,7 @@ def heard(folder: Path, found: Recordings, part: Recognizer, least: float, rows:
     )
     usable = {name: recognizer.usable(own, part.vocabulary, part.network, part.config) for name, own in kept.items()}
     learnt = {name: own for name, own in usable.items() if own}
-    return _batches(found, part, learnt, rows) if learnt else None
+    return _batches(found, part, learnt, config.rows) if learnt else None
 
 
 def on_trial(found: Recordings, part: Recognizer, texts: Sequence[str], rows: int) -> Unpaired:
