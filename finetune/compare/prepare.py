@@ -18,12 +18,12 @@ from typing import Final
 
 from app.config import REPOSITORY
 from finetune.compare import first_hearing, new_models, small_language
+from finetune.compare.small_language import DATA, SEED
 from finetune.data.manifest import audio_path, read_dialogues, read_utterances
 from finetune.data.rows import Utterance
 from finetune.errors import RunError
 
 FOLDER: Final = Path("runs/compare")
-SEED: Final = 1
 LESSONS: Final = 400
 """Steps of the recognizer's first lesson."""
 BASE: Final = "small@base"
@@ -40,9 +40,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m finetune.compare.prepare", description=__doc__)
     parser.parse_args()
     # 1. Recordings and dialogues
-    small_language.write(FOLDER / "data", SEED)
+    small_language.write(DATA, SEED)
     # 2. Models that know nothing, in the letters of the old language; the recognizer's first lesson
-    known = list(read_dialogues(FOLDER / "data/old/dialogues.jsonl"))
+    known = list(read_dialogues(DATA / "old/dialogues.jsonl"))
     texts = [turn.text for row in known if row.split == "train" for turn in row.turns]
     new, partial = FOLDER / "new", FOLDER / "new.partial"
     if not new.exists():
@@ -59,7 +59,7 @@ def main() -> None:
         weights = [part for stage in ("recognizer", "language", "voice") for part in (f"--{stage}", str(run / stage))]
         parley("packs", "--packs", str(packs), "build", BASE, "--like", SETTINGS, *weights)
     # 4. The judge
-    data = f"data=[{FOLDER}/data/judge/manifest.jsonl]"
+    data = f"data=[{DATA}/judge/manifest.jsonl]"
     parley("finetune", "judge", "--config", "finetune/configs/judge_tiny.yaml", f"run={FOLDER}/judge", data, *JUDGE,
         "--resume")  # fmt: skip
 
@@ -67,7 +67,7 @@ def main() -> None:
 def clips(*names: str) -> Iterator[Utterance]:
     """Of train; the audio of their rows is a path."""
     for name in names:
-        manifest = FOLDER / "data" / name / "manifest.jsonl"
+        manifest = DATA / name / "manifest.jsonl"
         for row in read_utterances(manifest):
             if row.split == "train":
                 yield dataclasses.replace(row, audio=str(audio_path(manifest, row)))

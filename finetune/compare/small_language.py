@@ -1,5 +1,7 @@
 """A small language that nobody speaks, for comparisons on any machine: words, requests with replies, recordings.
 
+`python -m finetune.compare.small_language` writes it, in a minute.
+
 Two languages of the same letters: `old`, which the base learns, and `new`. A request is three words; the reply is two:
 what the language has for the last one and for the first one, by a table that is to be learnt. Requests, replies and
 speakers of test are in no other set. The same seed makes the same clips.
@@ -24,6 +26,8 @@ from finetune.data.ledger import Ledger
 from finetune.data.manifest import write_manifest
 from finetune.data.rows import Dialogue, Turn, Utterance
 
+DATA: Final = Path("runs/compare/data")
+SEED: Final = 1
 TAG: Final = "qaa"  # BCP 47, for private use
 WORDS: Final = 40
 ASKED: Final = 3
@@ -174,3 +178,13 @@ def _clip(folder: Path, one: Set, name: str, text: str, who: str, split: str, se
     soundfile.write(path, waveform, rate, format="FLAC", subtype="PCM_16")
     seconds = round(len(waveform) / rate, 3)
     return Utterance(name, f"audio/{name}.flac", text, TAG, who, seconds, "made up", LICENCE, CONSENT, split)
+
+
+def main() -> None:
+    """Writes what is not there yet."""
+    write(DATA, SEED)
+    print(f"{', '.join(one.name for one in SETS)} in {DATA}")
+
+
+if __name__ == "__main__":
+    main()
