@@ -9,7 +9,7 @@ import dataclasses
 import difflib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from types import UnionType
+from types import NoneType, UnionType
 from typing import Any, Literal, TypeVar, get_args, get_origin, get_type_hints
 
 import yaml
@@ -39,7 +39,7 @@ def fill(kind: type[Config], values: Mapping[str, Any], where: str, above: str =
 
     Of a union of dataclasses, whose `engine` is a Literal in each, the one of the `engine` in the values.
     """
-    kind = _one_of(kind, values, where)
+    kind = _one_of(kind, values, where, above)
     fields = {field.name: field for field in dataclasses.fields(kind)}  # type: ignore[arg-type]
     hints = get_type_hints(kind)
     for name in values:
@@ -93,12 +93,12 @@ class _Loader(yaml.SafeLoader):  # type: ignore[misc]
         return mapping
 
 
-def _one_of(kind: Any, values: Mapping[str, Any], where: str) -> Any:
+def _one_of(kind: Any, values: Mapping[str, Any], where: str, above: str) -> Any:
     if not isinstance(kind, UnionType):
         return kind
     engines = {name: one for one in get_args(kind) for name in get_args(get_type_hints(one)["engine"])}
     if (engine := values.get("engine")) not in engines:
-        raise ConfigError(f"{where}: engine: got {engine!r}, expected one of {', '.join(engines)}")
+        raise ConfigError(f"{where}: {above}engine: got {engine!r}, expected one of {', '.join(engines)}")
     return engines[engine]
 
 
@@ -118,7 +118,8 @@ def _set(values: dict[str, Any], override: str) -> None:
 
 
 def _typed(value: Any, hint: Any, where: str, key: str) -> Any:
-    if dataclasses.is_dataclass(hint) and isinstance(hint, type):
+    one_of = isinstance(hint, UnionType) and NoneType not in get_args(hint)
+    if one_of or dataclasses.is_dataclass(hint):
         if not isinstance(value, dict):
             raise ConfigError(f"{where}: {key}: got {value!r}, expected keys below it")
         return fill(hint, value, where, f"{key}.")

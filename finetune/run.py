@@ -65,6 +65,12 @@ class Run:
         if self.main:
             write_whole(self.folder / "facts.json", _json({**self.facts(), **facts}))
 
+    def expect_data(self, data: Mapping[str, str]) -> None:
+        """Raises RunError where one of `data`, fingerprints by name, is not what the run has learnt from."""
+        known = self.facts()["data"]
+        if differ := configs.changed({name: known.get(name) for name in data}, data):
+            raise RunError(f"{self.folder} is a run on other data: {'; '.join(differ)}")
+
 
 def open_run(
     folder: Path,

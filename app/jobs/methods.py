@@ -178,7 +178,8 @@ def python_of(configuration: Path, coqui: Path = COQUI_PYTHON) -> str:
     """The interpreter of the environment that a configuration's recipe needs. Raises JobsUnavailable."""
     import yaml  # comes with training
 
-    engine = str(yaml.safe_load(configuration.read_text(encoding="utf-8")).get("engine", ""))
+    values = yaml.safe_load(configuration.read_text(encoding="utf-8"))
+    engine = str(values.get("voice", values).get("engine", ""))  # of a joint run its voice has it
     if not engine.startswith("coqui"):
         return sys.executable
     if not coqui.exists():

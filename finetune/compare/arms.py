@@ -48,12 +48,13 @@ def recipe(config: Config, arm: str, size: str, seed: int, run: Path) -> joint_c
         own = getattr(joint, stage)
         return given(own, stage) if own and stage in stages else None
 
+    voice = learning(joint.voice, "voice")
     return dataclasses.replace(
         joint,
         run=str(run),
         recognizer=learning(joint.recognizer, "recognizer"),
         language=learning(joint.language, "language"),
-        voice=dataclasses.replace(learning(joint.voice, "voice"), vocoder=given(joint.voice.vocoder, "vocoder")),
+        voice=dataclasses.replace(voice, vocoder=given(voice.vocoder, "vocoder")),
         voice_clips=joint.voice_clips and arm != "separate",
         recognizer_clips=joint.recognizer_clips and arm != "separate",
         rung="full" if stages else "staged",

@@ -78,6 +78,8 @@ class Config:
     """Arms that are trained side by side."""
 
     def __post_init__(self) -> None:
+        if self.joint.voice.engine != "starter":  # whose networks the seconds of an arm are shared among
+            raise ValueError(f"joint: voice.engine: got {self.joint.voice.engine}, expected starter")
         bases = {self.joint.recognizer.base, self.joint.language.base, self.joint.voice.base}
         if len(bases) > 1 or not (Path(self.base) / MANIFEST).is_file():
             raise ValueError(f"joint: base: got {', '.join(sorted(bases))}, expected one pack for all three")

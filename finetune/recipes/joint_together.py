@@ -30,7 +30,6 @@ def together(config: Config, trained: Collection[str] = MODELS) -> Parts:
     heard = parts_of.load_recognizer(config.recognizer, "recognizer" in trained)
     chat = parts_of.load_language(config.language, "language" in trained)
     voice = parts_of.load_voice(config.voice, "voice" in trained)
-    voice.model.vocoder.requires_grad_(False)  # only its own loss, which is not here, keeps it a vocoder
     width = chat.model.get_input_embeddings().embedding_dim
     pairs = pairs_of(heard.data.train, chat.data.train)
     dev = pairs_of(heard.data.dev, chat.data.dev)
