@@ -14,7 +14,7 @@ import orjson
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
 from app.errors import BadRequest
-from app.faults import in_words, path_of
+from app.faults import path_of, refusal
 
 MAX_APPEND_BYTES = 15 * 1024 * 1024  # of decoded audio in one append event; protocol section 7
 
@@ -161,29 +161,26 @@ def parse(frame: str | bytes) -> Event:
             fields["audio"] = _decode_audio(fields.get("audio"))
         return _EVENT.validate_python(fields)
     except ValidationError as error:
-        refusal = explain(error, skip=1)
-        refusal.event_id = _event_id(fields)
-        raise refusal from error
-    except BadRequest as refusal:
-        refusal.event_id = _event_id(fields)
+        refused = explain(error, skip=1)
+        refused.event_id = _event_id(fields)
+        raise refused from error
+    except BadRequest as refused:
+        refused.event_id = _event_id(fields)
         raise
 
 
 def explain(error: ValidationError, *, prefix: str = "", skip: int = 0) -> BadRequest:
     """The first fault of a validation as one BadRequest; `skip` leading parts of its path are the union's tag."""
-    fault = error.errors(include_url=False)[0]
-    path = ".".join(filter(None, (prefix, path_of(fault["loc"][skip:]))))
+    faults = error.errors(include_url=False)
+    fault = faults[0]
     if fault["type"] in ("union_tag_invalid", "union_tag_not_found"):
         if not fault["loc"]:
             return BadRequest(f"unknown event type {fault['input'].get('type')!r}", param="type")
-        path, known = f"{path}.type", fault.get("ctx", {}).get("expected_tags", "a type")
+        path = ".".join(filter(None, (prefix, path_of(fault["loc"][skip:]), "type")))
+        known = fault.get("ctx", {}).get("expected_tags", "a type")
         got = fault["input"].get("type") if isinstance(fault["input"], dict) else fault["input"]
         return BadRequest(f"{path}: got {got!r}, expected one of {known}", param=path)
-    if fault["type"] == "missing":
-        return BadRequest(f"{path} is missing", code="missing_required_parameter", param=path)
-    if fault["type"] == "extra_forbidden":
-        return BadRequest(f"unknown parameter {path}", code="unknown_parameter", param=path)
-    return BadRequest(f"{path}: {in_words(fault)}", param=path)
+    return refusal(faults, prefix=prefix, skip=skip)
 
 
 def _decode_audio(value: Any) -> bytes:

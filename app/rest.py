@@ -42,7 +42,7 @@ from app.errors import (
     WorkerBusy,
     WorkerUnavailable,
 )
-from app.faults import in_words, path_of
+from app.faults import refusal
 from app.names import Models
 
 MAX_UPLOAD: Final = 25 * 1024 * 1024  # bytes of an audio file, as OpenAI's
@@ -181,14 +181,13 @@ async def _on_parley_error(request: Request, error: Exception) -> JSONResponse:
 async def _on_validation_error(request: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, RequestValidationError)
     first = error.errors()[0]
-    where = path_of(first["loc"][1:])  # without "body", "query"
     if first["type"] == "json_invalid":
         why = first.get("ctx", {}).get("error", "expected an object")
         return JSONResponse(envelope(400, f"The body is not JSON: {why}", code="invalid_json"), 400)
-    missing = first["type"] == "missing"
-    code = "missing_required_parameter" if missing else "invalid_value"
-    message = f"{where or 'body'} is missing" if missing else f"{where or 'body'}: {in_words(first)}"
-    return JSONResponse(envelope(400, message, param=where or None, code=code), 400)
+    if first["loc"] == ("body",) and isinstance(first["input"], bytes):
+        got = request.headers.get("content-type", "none")
+        return error_response(BadRequest(f"the body: got Content-Type {got}, expected application/json"))
+    return error_response(refusal(error.errors(), skip=1))  # without "body", "query"
 
 
 async def _on_http_error(request: Request, error: Exception) -> JSONResponse:

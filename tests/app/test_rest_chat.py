@@ -232,7 +232,7 @@ async def test_the_model_may_refuse_a_request() -> None:
         ({"messages": USER * 2049}, "messages"),
         ({"messages": [{"role": "king", "content": "a"}]}, "messages.0.role"),
         ({"messages": [{"role": "user"}]}, "messages.0.content"),
-        ({"messages": [{"role": "user", "content": 7}]}, "messages.0.content.str"),
+        ({"messages": [{"role": "user", "content": 7}]}, "messages.0.content"),
         ({"messages": [*USER, {"role": "assistant"}]}, "messages.1.content"),
         ({"messages": [*USER, {"role": "tool", "content": "a"}]}, "messages.1.tool_call_id"),
         ({"messages": [{"role": "user", "content": [{"type": "image_url"}]}]}, "messages.0.content.0.type"),
