@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from app.config import REPOSITORY
+from app import REPOSITORY
 from app.packs import ClauseSettings, LanguageSettings, Pack, VoiceSettings, find_pack
 
 SCRIPTED = Pack(

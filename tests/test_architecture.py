@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from app.config import REPOSITORY
+from app import REPOSITORY
 
 
 def test_every_file_has_its_line_and_every_line_its_file() -> None:

@@ -15,8 +15,9 @@ import jsonschema
 import pytest
 import yaml
 
+from app import REPOSITORY
 from app.__main__ import COMMANDS
-from app.config import REPOSITORY, Settings
+from app.config import Settings
 
 DOCKERFILES = [REPOSITORY / "docker" / "Dockerfile", *sorted((REPOSITORY / "docker").glob("*.Dockerfile"))]
 COMPOSE: dict[str, Any] = yaml.safe_load((REPOSITORY / "docker-compose.yml").read_text(encoding="utf-8"))

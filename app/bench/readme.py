@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from app import REPOSITORY
 from app.bench.picture import UNITS
 from app.bench.report import Report, load, written
-from app.config import REPOSITORY
 from app.errors import BadRequest
 
 PUBLISHED = REPOSITORY / "docs" / "bench"

@@ -20,13 +20,13 @@ from pathlib import Path
 
 import numpy as np
 
+from app import REPOSITORY
 from app.audio import HEARING_RATE, REALTIME_RATE, Pcm16, resample, seconds_of, to_pcm16, to_waveform
 from app.bench.questions import QUESTIONS
 from app.bench.report import Cell, Report
 from app.bench.speech import speaker, spoken
 from app.bench.stock_whisper import StockWhisper
 from app.bench.words import word_errors
-from app.config import REPOSITORY
 from app.errors import BadRequest
 from app.media import decode_to
 from app.packs import Pack, RecognizerSettings, find_pack

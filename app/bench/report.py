@@ -13,7 +13,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TypeAlias
 
-from app.config import REPOSITORY
+from app import REPOSITORY
 
 Cell: TypeAlias = str | int | float
 

@@ -18,11 +18,11 @@ from pathlib import Path
 
 import numpy as np
 
+from app import REPOSITORY
 from app.audio import REALTIME_RATE, seconds_of
 from app.bench.caller import Ear
 from app.bench.report import Cell, Report
 from app.bench.service import check_loopback
-from app.config import REPOSITORY
 from app.errors import BadRequest, ParleyError
 from app.packs import find_pack
 from app.reply import CHUNKS_AHEAD, Speech, ahead, paced, speak

@@ -20,7 +20,7 @@ from typing import Any
 
 import numpy as np
 
-from app import endings
+from app import REPOSITORY, endings
 from app.audio import (
     BYTES_PER_SAMPLE,
     FRAME_SAMPLES,
@@ -36,7 +36,6 @@ from app.bench.back_channels import COMMANDS, SAID_LISTENING, synthetic
 from app.bench.questions import QUESTIONS
 from app.bench.report import Cell, Report
 from app.bench.turn_recordings import Clip, Recording, clips, compose
-from app.config import REPOSITORY
 from app.end_of_turn import EndOfTurn
 from app.endings import Endings
 from app.errors import BadRequest

@@ -18,9 +18,9 @@ from pathlib import Path
 
 import numpy as np
 
+from app import REPOSITORY
 from app.bench.report import Cell, Report
 from app.bench.service import check_loopback
-from app.config import REPOSITORY
 from app.errors import BadRequest, ParleyError, WorkerError, WorkerUnavailable
 from app.supervisor import VLLM_START_SECONDS, free_port
 from app.workers.base import ChatRequest, TextDelta, Usage

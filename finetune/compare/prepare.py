@@ -16,7 +16,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
-from app.config import REPOSITORY
+from app import REPOSITORY
 from finetune.compare import first_hearing, new_models, small_language
 from finetune.compare.small_language import DATA, SEED
 from finetune.data.manifest import audio_path, read_dialogues, read_utterances

@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final
 
-from app.config import REPOSITORY
+from app import REPOSITORY
 from finetune.compare.page import DRAWN
 from finetune.compare.results import METRICS, name_of
 from finetune.errors import RunError

@@ -17,7 +17,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from app.config import REPOSITORY
+from app import REPOSITORY
 from finetune.demos.steps import ROOT
 from finetune.errors import RunError
 from finetune.exit_status import exit_status

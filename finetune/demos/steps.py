@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from app.config import REPOSITORY
+from app import REPOSITORY
 from app.pack_build import toml
 from finetune.errors import RunError
 from finetune.run import write_whole

@@ -14,7 +14,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from app.config import REPOSITORY
+from app import REPOSITORY
 from app.errors import DownloadError, LicenceError, SettingsError
 from app.licences import is_allowed
 from app.models import FOLDER, LOCK, listing, pull

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from app.config import REPOSITORY
+from app import REPOSITORY
 from app.errors import PackError, UnknownModel
 from app.packs import Pack, TurnSettings, find_pack, list_packs, pack_names, read_pack
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from app.config import REPOSITORY
+from app import REPOSITORY
 from app.errors import PackError
 from app.packs import find_pack
 from app.tools import MAX_TIMERS, Toolbox, schemas

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import soundfile
 
-from app.config import REPOSITORY
+from app import REPOSITORY
 from finetune.data.manifest import write_manifest
 from finetune.data.rows import Utterance
 from tests.finetune import dying

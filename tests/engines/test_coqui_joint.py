@@ -15,8 +15,8 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+from app import REPOSITORY
 from app.audio import to_waveform
-from app.config import REPOSITORY
 from app.pack_build import build
 from app.packs import find_pack
 from app.workers.base import Synthesizer

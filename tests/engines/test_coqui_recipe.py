@@ -18,9 +18,9 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+from app import REPOSITORY
 from app.__main__ import main
 from app.audio import REALTIME_RATE, to_waveform
-from app.config import REPOSITORY
 from app.packs import find_pack
 from app.supervisor import free_port
 from app.workers.connect import reach_synthesizer

@@ -19,7 +19,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from app.config import REPOSITORY
+from app import REPOSITORY
 from app.errors import BadRequest, PackError, UnknownModel, WorkerError, WorkerUnavailable
 from app.gateway import GatewayOptions, create_app
 from app.packs import Pack, find_pack

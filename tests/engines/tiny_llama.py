@@ -11,7 +11,7 @@ import shutil
 from pathlib import Path
 from typing import Any
 
-from app.config import REPOSITORY
+from app import REPOSITORY
 from app.workers.base_hash import base_sha256
 
 STARTER = REPOSITORY / "models/packs/en-starter/language"

@@ -15,7 +15,7 @@ import torch
 from accelerate.state import AcceleratorState
 from torch import Tensor, nn
 
-from app.config import REPOSITORY
+from app import REPOSITORY
 from app.supervisor import free_port
 from finetune import dry_run
 from finetune.adversarial_loop import estimate

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from app.config import REPOSITORY
+from app import REPOSITORY
 from finetune.starter.card import SOURCES, write_card
 
 STARTER = REPOSITORY / "models" / "packs" / "en-starter"

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from app.config import REPOSITORY
+from app import REPOSITORY
 from finetune.data.errors import DataError, LeakageError
 from finetune.data.ledger import Ledger
 from finetune.data.manifest import write_manifest

@@ -12,7 +12,7 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from app.config import REPOSITORY
+from app import REPOSITORY
 from finetune import checkpoint, config
 from finetune.data.errors import DataError
 from finetune.data_of_run import utterances

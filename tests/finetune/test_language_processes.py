@@ -12,7 +12,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from app.config import REPOSITORY
+from app import REPOSITORY
 from app.supervisor import free_port
 from finetune import config
 from finetune.recipes import language

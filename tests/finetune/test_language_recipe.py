@@ -15,7 +15,7 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from app.config import REPOSITORY
+from app import REPOSITORY
 from app.errors import PackError
 from app.workers.adapters import check_adapter, rank_of
 from app.workers.base_hash import base_sha256

@@ -14,7 +14,7 @@ import pytest
 import torch
 from torch import nn
 
-from app.config import REPOSITORY
+from app import REPOSITORY
 from app.supervisor import free_port
 from finetune import checkpoint, dry_run
 from finetune.errors import CheckpointError, RunError, TrainingError

@@ -14,7 +14,7 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from app.config import REPOSITORY
+from app import REPOSITORY
 from app.pack_build import build
 from app.packs import find_pack
 from app.workers import connect

@@ -9,7 +9,7 @@ import pytest
 import torch
 from ctranslate2.converters import TransformersConverter
 
-from app.config import REPOSITORY
+from app import REPOSITORY
 from finetune.data.rows import Dialogue, Turn
 from finetune.errors import ConfigError
 from finetune.recipes.language_export import end_tokens, greedy, prompts_of, served

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from app.config import REPOSITORY
+from app import REPOSITORY
 from finetune import config
 from finetune.errors import ConfigError
 from finetune.recipes import synthesizer, synthesizer_coqui

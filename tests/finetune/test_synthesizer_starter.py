@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 import torch
 
-from app.config import REPOSITORY
+from app import REPOSITORY
 from app.errors import UnknownModel
 from app.pack_build import build
 from app.pronounce import PHONES

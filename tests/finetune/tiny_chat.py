@@ -11,7 +11,7 @@ from typing import Any
 
 from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers, trainers
 
-from app.config import REPOSITORY
+from app import REPOSITORY
 from finetune.checkpoint import seed_everything
 from finetune.data.manifest import write_manifest
 from finetune.data.rows import Dialogue, Turn

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import soundfile
 
-from app.config import REPOSITORY
+from app import REPOSITORY
 from app.spoken_any import words_of
 from app.workers.vocoder import RATE, Vocoder
 from finetune.data.manifest import write_manifest

@@ -12,8 +12,8 @@ from typing import Any
 import numpy as np
 import soundfile
 
+from app import REPOSITORY
 from app.audio import HEARING_RATE
-from app.config import REPOSITORY
 from finetune.checkpoint import seed_everything
 from finetune.data.manifest import write_manifest
 from finetune.data.rows import Utterance

@@ -13,7 +13,7 @@ from typing import Any
 import jsonschema  # type: ignore[import-untyped]
 import pytest
 
-from app.config import REPOSITORY
+from app import REPOSITORY
 from app.errors import BadRequest, PackError, WorkerBusy
 from app.packs import Pack, find_pack
 from app.tools import schemas

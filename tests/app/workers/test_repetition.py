@@ -7,7 +7,7 @@ from collections import deque
 
 import pytest
 
-from app.config import REPOSITORY
+from app import REPOSITORY
 from app.packs import find_pack
 from app.tools import schemas
 from app.workers.base import ChatRequest, ReplyPart, TextDelta, Usage

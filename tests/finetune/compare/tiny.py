@@ -14,8 +14,7 @@ from typing import Any
 
 import yaml
 
-from app import pack_build
-from app.config import REPOSITORY
+from app import REPOSITORY, pack_build
 from finetune import config as configs
 from finetune.compare import command, new_models, small_language
 from finetune.compare.config import Config

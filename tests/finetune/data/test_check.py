@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 import soundfile
 
-from app.config import REPOSITORY
+from app import REPOSITORY
 from finetune.data import hearing
 from finetune.data.command import main
 from finetune.data.faults import find

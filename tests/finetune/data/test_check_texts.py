@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from app.config import REPOSITORY
+from app import REPOSITORY
 from finetune.data.command import main
 from finetune.data.errors import ManifestError
 from finetune.data.manifest import kind_of, write_manifest

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from app.config import REPOSITORY
+from app import REPOSITORY
 from finetune.data.command import main
 from finetune.data.errors import DataError
 from finetune.data.spelling import spellers_of_pack, tokenizer, voice

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from app.config import REPOSITORY
+from app import REPOSITORY
 from app.packs import read_pack
 from finetune import config
 from finetune.data.manifest import write_manifest

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 import torch
 
-from app.config import REPOSITORY
+from app import REPOSITORY
 from app.supervisor import free_port
 from finetune import checkpoint, processes
 from tests.finetune.joint import joint_toy

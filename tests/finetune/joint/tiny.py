@@ -11,7 +11,7 @@ import torch
 from tokenizers import Tokenizer
 from torch import Tensor, nn
 
-from app.config import REPOSITORY
+from app import REPOSITORY
 from app.workers.whisper_windows import Asked, Window
 from finetune.checkpoint import seed_everything
 from finetune.recipes.language_rows import Encoder

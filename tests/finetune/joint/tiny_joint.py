@@ -14,8 +14,8 @@ from typing import Any
 
 import soundfile
 
+from app import REPOSITORY
 from app.audio import HEARING_RATE, to_waveform
-from app.config import REPOSITORY
 from finetune import config
 from finetune.data.manifest import write_manifest
 from finetune.data.rows import Dialogue, Turn, Utterance
