@@ -61,7 +61,7 @@ def page(sentence: str, facts: Mapping[str, str], rows: Sequence[Row], missing: 
         parts.append("</tr><tr>" + "".join(f"<td>{escape(cell)}</td>" for cell in line))
     parts.append(
         "</tr></table><p>In brackets: less the figure of separate + shared data, on the same items of the same seeds, "
-        "and its 95 % interval by speaker; of the round trip by text.</p>"
+        "and its 95 % interval by speaker, or by item where there are no two.</p>"
     )
     parts += [f"<p>Not measured: {escape(one)}.</p>" for one in missing]
     data = base64.b64encode(picture(rows)).decode()

@@ -1,13 +1,14 @@
 """What cells add up to: figures of each arm, differences paired by speaker, and which arm to ship. Knows no files.
 
 Seeds are pooled: an item of every seed counts, and whoever speaks is drawn with all that was heard of them in all
-seeds. What the seeds themselves vary is in no interval, so a win must also be one in each seed.
+seeds; where one person speaks, or nobody is known, an item is drawn with what became of it in all seeds. What the seeds
+themselves vary is in no interval, so a win must also be one in each seed.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final
 
 from finetune.evaluate.figures import LEAST_OF_A_SLICE
@@ -94,7 +95,7 @@ def rows(cells: Sequence[Cell], size: str, arms: Sequence[str]) -> list[Row]:
             continue
         figures = {}
         for name, metric in METRICS.items():
-            items = [score for cell in own.values() for score in metric.scores(cell)]
+            items = pooled([metric.scores(cell) for cell in own.values()])
             if items:
                 seeds = {seed: _value(metric.scores(cell)) for seed, cell in own.items()}
                 figures[name] = Figure(rate(items), change(cells, size, arm, CONTROL, name), seeds)
@@ -109,6 +110,13 @@ def rows(cells: Sequence[Cell], size: str, arms: Sequence[str]) -> list[Row]:
     return found
 
 
+def pooled(seeds: Sequence[Sequence[Score]]) -> list[Score]:
+    """The items of all seeds, each with whom, or what, it is drawn with."""
+    if len({score.speaker for scores in seeds for score in scores if score.speaker}) > 1:
+        return [score for scores in seeds for score in scores]
+    return [replace(score, speaker=f"item {place}") for scores in seeds for place, score in enumerate(scores)]
+
+
 def of_arm(cells: Sequence[Cell], size: str, arm: str) -> dict[int, Cell]:
     """By seed."""
     if arm == "base":
@@ -119,7 +127,7 @@ def of_arm(cells: Sequence[Cell], size: str, arm: str) -> dict[int, Cell]:
 def change(cells: Sequence[Cell], size: str, arm: str, other: str, name: str) -> Rate | None:
     """A metric of one arm less that of another, on the same items of the same seeds; None: there is nothing to pair."""
     pairs = _pairs(cells, size, arm, other, name)
-    mine, theirs = ([score for pair in pairs.values() for score in pair[i]] for i in (0, 1))
+    mine, theirs = (pooled([pair[i] for pair in pairs.values()]) for i in (0, 1))
     if arm == other or not mine or [one.count for one in mine] != [one.count for one in theirs]:
         return None
     return difference(mine, theirs)

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from finetune.compare import page, results
+from finetune.evaluate.rates import Score, rate
 
 SPEAKERS, TEXTS = 10, 8
 
@@ -107,6 +108,16 @@ def test_rows_pool_seeds_and_pair_by_speaker() -> None:
     assert worst is not None
     assert worst[0].startswith("speaker: speaker-")
     assert table[-1].seconds == 60
+
+
+def test_where_one_person_speaks_an_item_is_drawn_with_what_it_was_in_all_seeds() -> None:
+    once = [Score(i % 2, 1, "anna") for i in range(60)]
+    alone, thrice = rate(results.pooled([once])), rate(results.pooled([once] * 3))
+    assert thrice.groups == alone.groups == 60
+    assert thrice.n == 180
+    assert thrice.high - thrice.low == pytest.approx(alone.high - alone.low, abs=0.03)  # not narrower for being thrice
+    two = [Score(1, 1, name) for name in ("anna", "ben")]
+    assert results.pooled([two, two]) == two * 2
 
 
 def test_the_table_and_the_page() -> None:
