@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from app.config import REPOSITORY
+from app import REPOSITORY
 from finetune.compare import command
 from finetune.compare.cell import RESULT
 from finetune.loop import Training

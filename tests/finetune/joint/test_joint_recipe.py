@@ -14,8 +14,8 @@ import pytest
 import soundfile
 import torch
 
+from app import REPOSITORY
 from app.audio import REALTIME_RATE, to_waveform
-from app.config import REPOSITORY
 from app.pack_build import build
 from app.talk import ANSWERED, talk
 from finetune import checkpoint, config
