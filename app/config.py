@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from pathlib import Path
 
-from app import REPOSITORY as REPOSITORY  # whence most of the rest takes it
+from app import REPOSITORY
 from app.access import check_keys
 from app.errors import SettingsError
 
