@@ -17,6 +17,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from finetune import shards
 from finetune.errors import CheckpointError
 
 
@@ -44,12 +45,15 @@ def load(path: Path) -> dict[str, Any]:
 
 
 def weights(model: nn.Module) -> dict[str, Tensor]:
-    """What training changes: trained parameters, each once, and buffers. Frozen ones come from the base again."""
+    """What training changes: trained parameters, each once, and buffers. Frozen ones come from the base again.
+
+    Of a sharded model the whole ones, for which all processes have to ask at once.
+    """
     trained = {name for name, parameter in model.named_parameters() if parameter.requires_grad}
     known = {name for name, _ in model.named_parameters(remove_duplicate=False)}
     state = model.state_dict()
     return {
-        name: tensor.detach().to("cpu", copy=True).contiguous()
+        name: shards.whole(tensor.detach()).to("cpu", copy=True).contiguous()
         for name, tensor in state.items()
         if name in trained or name not in known
     }
@@ -64,7 +68,8 @@ def restore_weights(model: nn.Module, saved: Mapping[str, Tensor], where: str) -
         if tensor.shape != present[name].shape:
             got, expected = tuple(tensor.shape), tuple(present[name].shape)
             raise CheckpointError(f"{where}: {name} has shape {got}, expected {expected}")
-    model.load_state_dict(saved, strict=False)
+    own = model.state_dict()
+    model.load_state_dict({name: shards.like(tensor, own[name]) for name, tensor in saved.items()}, strict=False)
 
 
 def seed_everything(seed: int) -> None:

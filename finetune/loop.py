@@ -15,7 +15,7 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 
-from finetune import checkpoint
+from finetune import checkpoint, processes, shards
 from finetune.budget import Budget
 from finetune.errors import TrainingError
 from finetune.measurements import Measurements
@@ -118,7 +118,7 @@ def train(task: Task, training: Training, run: Run) -> Progress:
             if progress.step % training.log_every == 0 or last:
                 measurements.write(progress.step, gradient_norm=norm, learning_rate=rate)
             if progress.step % training.evaluate_every == 0 or last:
-                measured = evaluate(task)
+                measured = processes.agreed(evaluate(task))
                 measurements.write(progress.step, **measured)
                 judge(task.model, run, training, progress, next(iter(measured.values())))
                 model.train()
@@ -154,7 +154,8 @@ def new_optimizer(model: nn.Module, training: Training) -> torch.optim.Optimizer
         {"params": [p for p in trained if p.ndim > 1], "weight_decay": training.weight_decay},
         {"params": [p for p in trained if p.ndim <= 1], "weight_decay": 0.0},
     ]
-    return torch.optim.AdamW([group for group in groups if group["params"]], lr=training.learning_rate)
+    each = False if shards.sharded(model) else None  # torch's default on a GPU takes whole weights, or parts, not both
+    return torch.optim.AdamW([group for group in groups if group["params"]], lr=training.learning_rate, foreach=each)
 
 
 def share_of_rate(step: int, training: Training, spent: float = 0.0) -> float:
@@ -175,6 +176,10 @@ def prepare(task: Task, training: Training) -> tuple[Any, nn.Module, Any]:
     if training.threads:
         torch.set_num_threads(training.threads)
     accelerator = Accelerator(cpu=training.device == "cpu", mixed_precision=training.precision)
+    if shards.sharded(task.model):  # which averages its layers' gradients by itself
+        shards.expect_precision(task.model, training.precision)
+        task.model.to(accelerator.device)
+        return accelerator, task.model, accelerator.prepare(new_optimizer(task.model, training))
     model, optimizer = accelerator.prepare(task.model, new_optimizer(task.model, training))
     return accelerator, model, optimizer
 
@@ -197,10 +202,14 @@ def one_step(
     summed, count = accelerator.reduce(total.to(accelerator.device), "sum").tolist()
     if not count:
         raise TrainingError(f"batches {numbers} have nothing to learn from, expected at least one target")
+    sharded = shards.sharded(model)
+    if sharded:
+        processes.average_gradients([p for p in model.parameters() if p.requires_grad])
     for parameter in model.parameters():
         if parameter.grad is not None:  # averaged over processes by accelerate, summed over batches
             parameter.grad.mul_(accelerator.num_processes / count)
-    norm = float(accelerator.clip_grad_norm_(model.parameters(), clip_norm))
+    clip = shards.clip_gradients if sharded else accelerator.clip_grad_norm_
+    norm = float(clip(model.parameters(), clip_norm))
     mean = summed / count
     if not math.isfinite(mean):
         raise TrainingError(
@@ -218,8 +227,10 @@ def judge(model: nn.Module, run: Run, training: Training, progress: Progress, me
     progress.done = bool(training.patience) and progress.stale >= training.patience
     kept = sorted({**progress.best, progress.step: measure}.items(), key=lambda item: (item[1], item[0]))
     progress.best = dict(kept[: training.keep_best])
-    if run.main and progress.step in progress.best:
-        checkpoint.save(run.best(progress.step), {"weights": checkpoint.weights(model)})
+    if progress.step in progress.best:
+        weights = checkpoint.weights(model)
+        if run.main:
+            checkpoint.save(run.best(progress.step), {"weights": weights})
 
 
 def save(model: nn.Module, optimizer: Any, accelerator: Any, run: Run, progress: Progress) -> None:
@@ -227,13 +238,15 @@ def save(model: nn.Module, optimizer: Any, accelerator: Any, run: Run, progress:
     from accelerate.utils import gather_object
 
     chance = gather_object([checkpoint.random_state()])  # one a process
+    weights = checkpoint.weights(model)  # of a sharded model these come from all processes
+    moments = shards.whole_state(optimizer) if shards.sharded(model) else optimizer.state_dict()
     if not run.main:
         return
     state = {
         "progress": vars(progress),
         "processes": accelerator.num_processes,
-        "weights": checkpoint.weights(model),
-        "optimizer": optimizer.state_dict(),
+        "weights": weights,
+        "optimizer": moments,
         "scaler": accelerator.scaler.state_dict() if accelerator.scaler else {},
         "chance": chance,
     }
@@ -253,7 +266,10 @@ def restore(model: nn.Module, optimizer: Any, accelerator: Any, run: Run) -> Pro
             f"{run.checkpoint} is of {state['processes']} processes, expected as many, got {accelerator.num_processes}"
         )
     checkpoint.restore_weights(model, state["weights"], str(run.checkpoint))
-    optimizer.load_state_dict(state["optimizer"])
+    if shards.sharded(model):
+        shards.load_state(optimizer, state["optimizer"])
+    else:
+        optimizer.load_state_dict(state["optimizer"])
     if accelerator.scaler:
         accelerator.scaler.load_state_dict(state["scaler"])
     checkpoint.restore_random_state(state["chance"][accelerator.process_index])

@@ -12,6 +12,7 @@ from typing import Any, TypeVar
 
 import torch
 from torch import nn
+from torch.distributed.tensor import DTensor
 
 T = TypeVar("T")
 
@@ -68,6 +69,7 @@ def average_gradients(parameters: Sequence[nn.Parameter]) -> None:
     By hand, where a loss goes through several models: DistributedDataParallel averages after the forward and backward
     pass of its one model, and would wait for the passes that a process without that edge never makes.
     """
+    parameters = [one for one in parameters if not isinstance(one, DTensor)]  # FSDP has averaged those
     if count() == 1 or not parameters:
         return
     present = torch.tensor([p.grad is not None for p in parameters], dtype=torch.int32, device=parameters[0].device)

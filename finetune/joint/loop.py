@@ -16,7 +16,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from finetune import checkpoint, dry_run, processes
+from finetune import checkpoint, dry_run, processes, shards
 from finetune.budget import Budget
 from finetune.errors import TrainingError
 from finetune.joint.edges import Crossing
@@ -104,6 +104,7 @@ def prepare(task: Task, training: Training) -> tuple[Any, Any]:
     if training.threads:
         torch.set_num_threads(training.threads)
     accelerator = Accelerator(cpu=training.device == "cpu", mixed_precision=training.precision)
+    shards.expect_precision(task.models, training.precision)
     task.models.to(accelerator.device)
     groups = []
     for name, model in task.models.items():
@@ -116,7 +117,8 @@ def prepare(task: Task, training: Training) -> tuple[Any, Any]:
                 groups.append({"params": own, "weight_decay": decay, "share": task.rates.get(name, 1.0)})
     if not groups:
         raise TrainingError("no model has a weight to train, expected one at least")
-    return accelerator, accelerator.prepare(torch.optim.AdamW(groups, lr=training.learning_rate))
+    each = False if shards.sharded(task.models) else None  # see finetune.loop.new_optimizer
+    return accelerator, accelerator.prepare(torch.optim.AdamW(groups, lr=training.learning_rate, foreach=each))
 
 
 def evaluate(task: Task) -> Mapping[str, float]:
@@ -150,9 +152,8 @@ def one_step(
     processes.average_gradients([p for p in task.models.parameters() if p.requires_grad])
     accelerator.unscale_gradients(optimizer)
     for name, model in task.models.items():
-        trained = [parameter for parameter in model.parameters() if parameter.grad is not None]
-        if trained:
-            together[f"{name}_gradient_norm"] = float(nn.utils.clip_grad_norm_(trained, clip_norm))
+        if any(parameter.grad is not None for parameter in model.parameters()):
+            together[f"{name}_gradient_norm"] = shards.clip_gradients(model.parameters(), clip_norm)
     optimizer.step()
     optimizer.zero_grad(set_to_none=True)
     return together

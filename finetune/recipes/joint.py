@@ -17,6 +17,7 @@ from finetune.data.rows import Dialogue, Utterance, speakers_of
 from finetune.errors import ConfigError
 from finetune.joint import loop
 from finetune.joint.ladder import show
+from finetune.joint.turns import evenly
 from finetune.loop import Training
 from finetune.recipes import joint_parts as parts_of
 from finetune.recipes import language, recognizer, synthesizer
@@ -103,8 +104,9 @@ def run(config: Config, *, dry_run: bool = False, resume: bool = False) -> None:
         stages += stage(opened, "finish", parts, ("voice",), ("chain",), ("voice",), config.finish, 1)
 
     # 8. Exports anew, each behind the parity gate of its own recipe
-    if len(stages) > 1 and opened.main:
-        for part in (parts.recognizer, parts.language, parts.voice):
+    if len(stages) > 1:
+        chat = parts.language.unsharded(opened.main)
+        for part in (parts.recognizer, chat, parts.voice) if opened.main else ():
             part.export()
     opened.note(stages=stages)
     print(f"stages that dev took: {', '.join(stages)}")
@@ -189,7 +191,8 @@ def stage(
     for parameter in frozen:
         parameter.requires_grad_(False)
     own = stage_run(opened, name, training)
-    task = loop.Task(models, step.batch, step.losses, step.crossings, step.dev, vars(parts.config.rates))
+    losses = evenly(parts.language.model, step.losses)
+    task = loop.Task(models, step.batch, losses, step.crossings, step.dev, vars(parts.config.rates))
     progress = loop.train(task, training, own)
     for parameter in frozen:
         parameter.requires_grad_(True)

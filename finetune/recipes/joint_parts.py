@@ -6,6 +6,7 @@ Knows no edge.
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -93,6 +94,10 @@ class Language:
     data: RunData[Dialogue]
     batches: LanguageBatches
     base: Path
+
+    def unsharded(self, main: bool) -> Language:
+        """With a whole model in the main process; all processes ask at once."""
+        return dataclasses.replace(self, model=language.unsharded(self.model, self.base, self.config, main))
 
     def export(self) -> None:
         """Into its run, anew. Raises ParityError, ExportError."""

@@ -14,6 +14,7 @@ from finetune import checkpoint, processes
 from finetune.dry_run import Estimate
 from finetune.joint import loop
 from finetune.joint.ladder import Choice, Limits, Measured, choose
+from finetune.joint.turns import Losses, evenly
 from finetune.loop import Training
 from finetune.recipes.joint_config import Config
 from finetune.recipes.joint_losses import EDGES, Step
@@ -45,7 +46,8 @@ def measure(config: Config, parts: Parts, found: Recordings | None) -> tuple[Mea
     estimates = {}
     for name, edges in (("separate", ()), ("joint", EDGES)):
         step = Step(parts, separate=MODELS, edges=edges)
-        last = partial(_at, step, training.steps)  # when the schedules of all edges have come to their end
+        losses = evenly(parts.language.model, step.losses)
+        last = partial(_at, losses, training.steps)  # when the schedules of all edges have come to their end
         task = loop.Task(models, step.batch, last, step.crossings, step.dev if edges else dict, {})
         estimates[name] = loop.estimate(task, training)
     began = time.perf_counter()
@@ -77,5 +79,5 @@ def state_bytes(model: nn.Module) -> int:
     return sum(p.numel() * p.element_size() for p in parameters) + STATE_BYTES * trained
 
 
-def _at(step: Step, number: int, _: int, batch: Mapping[str, Any]) -> dict[str, Tensor]:
-    return step.losses(number, batch)
+def _at(losses: Losses, number: int, _: int, batch: Mapping[str, Any]) -> Mapping[str, Tensor]:
+    return losses(number, batch)

@@ -5,6 +5,7 @@ Reads from top to bottom: `run` with its steps, then what the steps are made of.
 
 from __future__ import annotations
 
+import dataclasses
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -16,7 +17,7 @@ from torch.nn import functional
 
 from app.workers.base_hash import base_sha256
 from finetune import base_folder as base_folders
-from finetune import checkpoint
+from finetune import checkpoint, shards
 from finetune import dry_run as estimates
 from finetune.data.errors import DataError
 from finetune.data.rows import Dialogue
@@ -69,6 +70,7 @@ def run(config: Config, *, dry_run: bool = False, resume: bool = False) -> None:
     train(task, config.training, opened)
 
     # 7. Export, each form proved against the trainer on dialogues of dev
+    model = unsharded(model, base, config, opened.main)
     if opened.main:
         export.export(opened, model, tokenizer, encoder, new.dev, base, config.base, config.export)
 
@@ -115,7 +117,20 @@ def load(base: Path, config: Config) -> tuple[nn.Module, Any]:
     if config.gradient_checkpointing:
         model.enable_input_require_grads()
         model.gradient_checkpointing_enable({"use_reentrant": False})
+    if config.shard:
+        shards.shard(model, config.training.device)
     return model, tokenizer
+
+
+def unsharded(model: nn.Module, base: Path, config: Config, main: bool) -> nn.Module:
+    """The model itself, or a whole one with its weights in the main process; the others only give their parts."""
+    if not shards.sharded(model):
+        return model
+    weights = checkpoint.weights(model)
+    if main:
+        model, _ = load(base, dataclasses.replace(config, shard=False))
+        checkpoint.restore_weights(model, weights, "the weights of a sharded model")
+    return model
 
 
 def loss(model: nn.Module, batch: Mapping[str, Tensor]) -> tuple[Tensor, float]:

@@ -91,6 +91,8 @@ class Config:
     rehearsal: Rehearsal = field(default_factory=Rehearsal)
     gradient_checkpointing: bool = False
     """Less memory for a third more time."""
+    shard: bool = False
+    """With several processes, each keeps a part of every layer alone: for a model that is too large for one device."""
     base_precision: Literal["float32", "bfloat16", "float16"] = "float32"
     """Of the frozen weights in memory."""
     export: Export = field(default_factory=Export)
