@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from typing import Any
 
 import numpy as np
 
 CONFIDENCE = 0.95
+DRAWN_AT_ONCE = 1_000_000  # items of all rounds together
 Z = 1.959964  # quantile of the normal distribution for CONFIDENCE, two-sided
 
 
@@ -34,9 +36,8 @@ def bootstrap_interval(
     errors: Sequence[float], counts: Sequence[float], seed: int = 0, rounds: int = 2000
 ) -> tuple[float, float]:
     """95 % percentile interval of sum(errors) / sum(counts), whole items (utterances) drawn with replacement."""
-    totals = _draws(errors, seed, rounds)
-    rates = totals / np.maximum(_draws(counts, seed, rounds), 1e-9)
-    return _percentiles(rates)
+    totals, drawn = _draws([errors, counts], seed, rounds)
+    return _percentiles(totals / np.maximum(drawn, 1e-9))
 
 
 def paired_bootstrap(
@@ -62,13 +63,19 @@ def proportion_interval(successes: int, n: int) -> tuple[float, float]:
     return max(0.0, centre - half), min(1.0, centre + half)
 
 
-def _draws(values: Sequence[float], seed: int, rounds: int) -> np.ndarray[tuple[int], np.dtype[np.float64]]:
-    """Sums [rounds] of resampled values; the same seed draws the same items for every list of one length."""
-    items = np.asarray(values, dtype=np.float64)
+def _draws(lists: Sequence[Sequence[float]], seed: int, rounds: int) -> np.ndarray[Any, np.dtype[np.float64]]:
+    """Sums [lists, rounds] of resampled values, the same items of every list; the same seed draws the same ones."""
+    values = np.asarray(lists, dtype=np.float64)
+    items = values.shape[1]
     chooser = np.random.default_rng(seed)
-    return np.array([items[chooser.integers(0, len(items), len(items))].sum() for _ in range(rounds)])
+    at_once = max(1, DRAWN_AT_ONCE // items)  # so that a large test set does not fill the memory
+    parts = [
+        values[:, chooser.integers(0, items, (min(at_once, rounds - first), items))].sum(axis=2)
+        for first in range(0, rounds, at_once)
+    ]
+    return np.concatenate(parts, axis=1)
 
 
-def _percentiles(rates: np.ndarray[tuple[int], np.dtype[np.float64]]) -> tuple[float, float]:
+def _percentiles(rates: np.ndarray[Any, np.dtype[np.float64]]) -> tuple[float, float]:
     low, high = np.percentile(rates, [50 * (1 - CONFIDENCE), 100 - 50 * (1 - CONFIDENCE)])
     return float(low), float(high)
