@@ -1,28 +1,21 @@
-"""Turns over a real server with scripted workers: VAD, push to talk, text, barge-in, cancel, truncation, tools."""
+"""Turns over a real server with scripted workers: VAD, push to talk, text, barge-in, cancel, truncation."""
 
 from __future__ import annotations
 
 import base64
-import json
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from pathlib import Path
 from typing import Any
 
-import httpx
 import pytest
 
-from app import pack_versions
 from app.errors import WorkerError, WorkerUnavailable
 from app.gateway import GatewayOptions, create_app
-from app.packs import find_pack
 from app.speaking import Workers
-from app.workers.base import ToolCall
 from app.workers.scripted import HOLD, ScriptedLanguage, ScriptedRecognizer, ScriptedSynthesizer
 from tests.packs import SCRIPTED
 from tests.realtime import Caller, calling
 from tests.serving import serving
-from tests.shelves import packs_in
 from tests.sounds import flite, silence
 
 QUESTION = "what time is it"
@@ -208,62 +201,6 @@ async def test_nothing_said_gets_an_empty_transcript_and_no_reply() -> None:
     assert len(caller.all("response.created")) == 1
 
 
-async def test_the_packs_tools_are_executed_and_stay_invisible() -> None:
-    tool_call = ToolCall("call_1", "calculate", '{"expression": "12 + 30"}')
-    async with call(replies=[[tool_call], "That is 42."]) as (caller, workers):
-        await caller.send("conversation.item.create", item=text_item("what is twelve plus thirty"))
-        await caller.send("response.create")
-        done = await caller.until("response.done")
-    assert [item["type"] for item in done["response"]["output"]] == ["message"]
-    assert isinstance(workers.language, ScriptedLanguage)
-    result = workers.language.requests[1].messages[-1]
-    assert (result["role"], json.loads(result["content"])) == ("tool", {"result": 42})
-
-
-async def test_letters_are_said_by_the_tool_and_no_model_is_asked_to_repeat_them() -> None:
-    async with call(replies=[[ToolCall("call_1", "spell", '{"word": "anna"}')]]) as (caller, workers):
-        await caller.send("conversation.item.create", item=text_item("spell anna"))
-        await caller.send("response.create")
-        done = await caller.until("response.done")
-    assert done["response"]["output"][0]["content"][0]["transcript"] == "A, N, N, A."
-    assert isinstance(workers.language, ScriptedLanguage)
-    assert len(workers.language.requests) == 1
-
-
-async def test_a_timer_that_ends_speaks_by_itself() -> None:
-    tool_call = ToolCall("call_1", "set_timer", '{"amount": 1, "unit": "seconds"}')
-    async with call(replies=[[tool_call], "Your timer is set."], query="?parley_timings=true") as (caller, _):
-        await caller.send("conversation.item.create", item=text_item("set a timer for one second"))
-        await caller.send("response.create")
-        answered = await caller.until("response.done")
-        announced = await caller.until("response.done")
-    assert announced["response"]["output"][0]["content"][0]["transcript"] == "Your timer for 1 second is done."
-    timed = [event["response_id"] for event in caller.all("parley.turn.timings")]
-    assert timed == [answered["response"]["id"]]  # nobody waited for the announcement
-
-
-async def test_a_clients_tool_is_called_and_never_executed() -> None:
-    tool = {"type": "function", "name": "calculate", "description": "", "parameters": {"type": "object"}}
-    tool_call = ToolCall("call_1", "calculate", '{"expression": "12 + 30"}')
-    async with call(replies=[[tool_call], "It is forty two."]) as (caller, workers):
-        await caller.send("session.update", session={"tools": [tool]})
-        await caller.send("conversation.item.create", item=text_item("twelve plus thirty"))
-        await caller.send("response.create")
-        first = await caller.until("response.done")
-        output = {"type": "function_call_output", "call_id": "call_1", "output": "42"}
-        await caller.send("conversation.item.create", item=output)
-        await caller.send("response.create")
-        second = await caller.until("response.done")
-    called = first["response"]["output"][0]
-    assert (called["type"], called["name"], called["call_id"]) == ("function_call", "calculate", "call_1")
-    types = caller.types()
-    assert types.index("response.output_item.added") < types.index("response.function_call_arguments.done")
-    assert second["response"]["status"] == "completed"
-    assert isinstance(workers.language, ScriptedLanguage)
-    assert len(workers.language.requests) == 2
-    assert workers.language.requests[1].messages[-1] == {"role": "tool", "tool_call_id": "call_1", "content": "42"}
-
-
 async def test_a_failing_recognizer_fails_the_transcription_and_the_session_lives() -> None:
     async with call([WorkerError("the decoder broke"), QUESTION], ["Four."]) as (caller, _):
         await caller.send("session.update", session=TRANSCRIBED)
@@ -313,31 +250,6 @@ async def test_audio_out_is_the_synthesizers() -> None:
     audio = b"".join(base64.b64decode(event["delta"]) for event in caller.all("response.output_audio.delta"))
     assert len(audio) == len("Hello there.") * 1200 * 2
     assert max(len(event["delta"]) for event in caller.all("response.output_audio.delta")) < 16_000
-
-
-async def test_health_names_every_worker() -> None:
-    class Dead(ScriptedLanguage):
-        async def health(self) -> Any:
-            raise WorkerUnavailable("nobody there")
-
-    workers = Workers(ScriptedRecognizer([]), Dead([]), ScriptedSynthesizer())
-    async with serving(create_app(SCRIPTED, workers)) as url, httpx.AsyncClient() as client:
-        health = (await client.get(f"{url}/health")).json()
-    assert health["status"] == "degraded"
-    assert health["workers"]["recognizer"]["state"] == "ok"
-    assert health["workers"]["language"] == {"state": "down", "reason": "nobody there"}
-    assert health["pack"]["name"] == "scripted"
-
-
-async def test_health_without_the_own_pack_says_so(tmp_path: Path) -> None:
-    packs_in(tmp_path)
-    workers = Workers(ScriptedRecognizer([]), ScriptedLanguage([]), ScriptedSynthesizer())
-    app = create_app(find_pack(tmp_path, "c"), workers, options=GatewayOptions(packs=tmp_path))
-    pack_versions.remove(tmp_path, "c@1", last=True)
-    async with serving(app) as url, httpx.AsyncClient() as client:
-        answer = await client.get(f"{url}/health")
-    assert (answer.status_code, answer.json()["status"]) == (200, "degraded")
-    assert "there is: a, a@2, b" in answer.json()["pack"]["error"]
 
 
 def text_item(text: str) -> dict[str, Any]:

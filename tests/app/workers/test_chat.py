@@ -4,24 +4,19 @@ from __future__ import annotations
 
 import asyncio
 import json
-import random
-import shutil
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import jsonschema  # type: ignore[import-untyped]
 import pytest
 
 from app import REPOSITORY
-from app.errors import BadRequest, PackError, WorkerBusy
+from app.errors import BadRequest, WorkerBusy
 from app.packs import Pack, find_pack
 from app.tools import schemas
 from app.workers.base import ChatRequest, Message, ReplyPart, TextDelta, Tool, ToolCall, Usage
 from app.workers.chat import CTranslate2Chat
 from app.workers.chat_prompt import ChatTemplate
-from app.workers.history import without_oldest_turns
-from app.workers.stop_strings import StopStrings
 
 PIZZA: Tool = {
     "type": "function",
@@ -266,24 +261,6 @@ async def test_a_turn_longer_than_the_context_is_refused(chat: CTranslate2Chat) 
     assert caught.value.code == "context_length_exceeded"
 
 
-def test_a_turn_is_dropped_with_all_that_answered_it() -> None:
-    messages: list[Message] = [
-        {"role": "system", "content": "s"},
-        {"role": "assistant", "content": "greeting"},
-        {"role": "user", "content": "1"},
-        {"role": "assistant", "content": None, "tool_calls": []},
-        {"role": "tool", "content": "r"},
-        {"role": "user", "content": "2"},
-    ]
-    shorter = without_oldest_turns(messages)
-    assert shorter is not None
-    assert [message["content"] for message in shorter] == ["s", "1", None, "r", "2"]
-    shorter = without_oldest_turns(shorter)
-    assert shorter is not None
-    assert [message["content"] for message in shorter] == ["s", "2"]
-    assert without_oldest_turns(shorter) is None
-
-
 @pytest.mark.parametrize(
     "content",
     [
@@ -306,43 +283,3 @@ async def test_content_may_be_openai_s_parts(chat: CTranslate2Chat, tools: list[
     messages = user("")
     messages[1] = {"role": "user", "content": [{"type": "text", "text": "what can you do"}]}
     assert text_of(await parts_of(chat, messages, tools=tools)) == plain
-
-
-@pytest.mark.parametrize("file", ["model.bin", "tokenizer.json", "chat_template.jinja"])
-def test_a_folder_without_a_file_is_refused(pack: Pack, tmp_path: Path, file: str) -> None:
-    shutil.copytree(pack.language_folder, tmp_path / "language")
-    (tmp_path / "language" / file).unlink()
-    with pytest.raises(PackError, match=file.replace(".", r"\.")):
-        CTranslate2Chat(tmp_path / "language")
-
-
-@pytest.mark.parametrize(
-    ("file", "content"), [("model.bin", b"x"), ("tokenizer.json", b"{"), ("chat_template.jinja", b"{%")]
-)
-def test_broken_files_are_refused(pack: Pack, tmp_path: Path, file: str, content: bytes) -> None:
-    shutil.copytree(pack.language_folder, tmp_path / "language")
-    (tmp_path / "language" / file).write_bytes(content)
-    with pytest.raises(PackError):
-        CTranslate2Chat(tmp_path / "language")
-
-
-def test_a_template_cannot_reach_beyond_its_arguments(tmp_path: Path) -> None:
-    path = tmp_path / "chat_template.jinja"
-    path.write_text("{{ messages.__class__.__base__.__subclasses__() }}")
-    with pytest.raises(BadRequest):
-        ChatTemplate(path, [], "").render([], [])
-    path.write_text("{{ raise_exception('no roles here') }}")
-    with pytest.raises(BadRequest, match="no roles here"):
-        ChatTemplate(path, [], "").render([], [])
-
-
-@pytest.mark.parametrize("seed", range(10))
-def test_stop_strings_are_found_across_pieces(seed: int) -> None:
-    text, stop = "one two three two one", ["three", "tw0"]
-    rng = random.Random(seed)
-    stops, said = StopStrings(stop), ""
-    while text:
-        size = rng.randint(1, 4)
-        said += stops.feed(text[:size])
-        text = text[size:]
-    assert (said, stops.hit, stops.rest()) == ("one two ", True, "")

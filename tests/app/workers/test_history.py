@@ -157,3 +157,21 @@ def test_no_caller_writes_control_tokens() -> None:
     assert plain == calls("b")
     assert cleaned["tool_calls"][0]["function"]["arguments"] == '{"x": ""}'
     assert without_control_tokens([S, U, A], ["<|end|>"]) == [S, U, A]
+
+
+def test_a_turn_is_dropped_with_all_that_answered_it() -> None:
+    messages: list[Message] = [
+        {"role": "system", "content": "s"},
+        {"role": "assistant", "content": "greeting"},
+        {"role": "user", "content": "1"},
+        {"role": "assistant", "content": None, "tool_calls": []},
+        {"role": "tool", "content": "r"},
+        {"role": "user", "content": "2"},
+    ]
+    shorter = without_oldest_turns(messages)
+    assert shorter is not None
+    assert [message["content"] for message in shorter] == ["s", "1", None, "r", "2"]
+    shorter = without_oldest_turns(shorter)
+    assert shorter is not None
+    assert [message["content"] for message in shorter] == ["s", "2"]
+    assert without_oldest_turns(shorter) is None

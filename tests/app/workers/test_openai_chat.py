@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import socket
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import aclosing, asynccontextmanager
 from dataclasses import replace
@@ -16,9 +15,6 @@ from fastapi.responses import JSONResponse, PlainTextResponse, Response, Streami
 
 from app.access import Access
 from app.errors import BadRequest, ParleyError, WireError, WorkerBusy, WorkerError, WorkerUnavailable
-from app.names import Only
-from app.rest import install, model_routes
-from app.rest_chat import chat_routes
 from app.workers.base import ChatRequest, LanguageModel, ReplyPart, TextDelta, ToolCall, Usage
 from app.workers.openai_chat import OpenAIChat
 from app.workers.scripted import HOLD, ScriptedLanguage
@@ -235,15 +231,6 @@ async def test_refusals_keep_the_servers_words(
     assert len(error.message) < 400
 
 
-async def test_nobody_there() -> None:
-    with socket.socket() as unheard:
-        unheard.bind(("127.0.0.1", 0))
-        async with client(f"http://127.0.0.1:{unheard.getsockname()[1]}") as chat:
-            assert type((await parts_of(chat))[1]) is WorkerUnavailable
-            with pytest.raises(WorkerUnavailable, match="does not answer"):
-                await chat.health()
-
-
 async def test_a_silent_server_is_given_up(serve: Serve) -> None:
     async def never() -> AsyncIterator[bytes]:
         yield GOOD
@@ -254,36 +241,6 @@ async def test_a_silent_server_is_given_up(serve: Serve) -> None:
         parts, error = await parts_of(chat)
     assert parts == [TextDelta("Hi")]
     assert type(error) is WorkerUnavailable
-
-
-async def test_health_of_our_worker_and_of_others(serve: Serve) -> None:
-    ours = await serve(language_app(ScriptedLanguage([]), access=Access(), model="scripted"))
-    async with client(ours) as chat:
-        assert await chat.health() == await ScriptedLanguage([]).health()
-
-    other = FastAPI()  # as vLLM: an empty body at /health, then the list of models
-    install(other, Access(api_keys=frozenset({"sk-1"})))
-    other.include_router(chat_routes(ScriptedLanguage([]), Only("llama")))
-    other.include_router(model_routes(Only("llama")))
-    url = await serve(other)
-    async with client(url, api_key="sk-1") as chat:
-        health = await chat.health()
-    assert (health.stage, health.engine, health.model) == ("language", "openai", "llama")
-    async with client(url, api_key="sk-wrong") as chat:
-        with pytest.raises(WorkerUnavailable, match="401"):
-            await chat.health()
-
-
-async def test_a_sick_worker_is_unavailable(serve: Serve) -> None:
-    app = FastAPI()
-
-    @app.get("/health")
-    async def health() -> Response:
-        return PlainTextResponse("loading", 503)
-
-    async with client(await serve(app)) as chat:
-        with pytest.raises(WorkerUnavailable, match="503: loading"):
-            await chat.health()
 
 
 async def test_the_configured_model_is_asked_for(serve: Serve) -> None:
