@@ -107,6 +107,16 @@ async def test_all_stages_leave_a_pack_whose_voice_speaks(place: Path, tmp_path:
     assert len(await pcm_of(synthesizer_of(run, tmp_path), TEXT)) > 1000
 
 
+def test_a_dry_run_before_the_first_stage_measures_the_base(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for model in ("recognizer", "language"):  # which are finished
+        shutil.copytree(place / "staged" / model, place / "dry" / model)
+    joint.run(configured(place, "dry", "joint.steps=1", "noisy=null", "rung=full"), dry_run=True)
+    printed = capsys.readouterr().out
+    places = [printed.index(f"{stage} stage:") for stage in ("voice, first", "joint, third", "finish, fourth")]
+    assert places == sorted(places)
+    assert not (place / "dry/voice").exists()
+
+
 def test_what_no_text_goes_through_stays(place: Path) -> None:
     before, after = (load_file(place / run / "voice/export/voice/model.safetensors") for run in ("staged", "whole"))
     stay = [name for name in before if name.startswith(STAY)]

@@ -40,6 +40,8 @@ def test_each_engine_has_its_interpreter(places: Places, tmp_path: Path) -> None
         python_of(places.configs / "synthesizer_coqui.yaml", tmp_path / "python")
     (tmp_path / "python").touch()
     assert python_of(places.configs / "synthesizer_coqui.yaml", tmp_path / "python") == str(tmp_path / "python")
+    assert python_of(places.configs / "joint_coqui.yaml", tmp_path / "python") == str(tmp_path / "python")
+    assert python_of(places.configs / "joint.yaml", tmp_path / "python") == sys.executable
 
 
 def test_what_a_model_is_called(places: Places) -> None:
