@@ -56,6 +56,9 @@ def measure(
     steps: int = 3,
 ) -> Estimate:
     """Takes a few steps, given the numbers of their batches; the first of them is not counted. Writes nothing."""
+    on_cpu = next(model.parameters()).device.type == "cpu"
+    if not on_cpu:
+        torch.cuda.reset_peak_memory_stats()  # several stages are measured one after the other
     began = time.perf_counter()
     for i in range(steps + 1):
         if i == 1:
@@ -64,7 +67,6 @@ def measure(
     trained_at = time.perf_counter()
     look_at_dev()
     on_dev = time.perf_counter() - trained_at
-    on_cpu = next(model.parameters()).device.type == "cpu"
     used = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 if on_cpu else torch.cuda.max_memory_allocated()
     weights = sum(tensor.nbytes for tensor in checkpoint.weights(model).values())
     states = (state for optimizer in optimizers for state in optimizer.state.values())

@@ -75,8 +75,9 @@ class Config:
     """Files of sentences, one a line, for the chain; empty: the texts of the recordings, and replies."""
     unpaired: tuple[str, ...] = ()
     """Manifests of recordings without texts, or whose texts are not looked at, for `edges.unpaired`."""
-    least_confidence: float = -0.5
-    """What is heard in them is learnt if it is as sure as that: mean natural logarithm of the tokens' probabilities."""
+    least_confidence: float = -0.2
+    """What is heard in them is learnt if it is as sure as that: mean natural logarithm of the tokens' probabilities;
+    -0.2 is a probability of 0.82 a token."""
     rows: int = 4
     """Dialogues, texts of the chain, and recordings of `unpaired`, in a batch."""
     heard_share: float = 0.5

@@ -14,7 +14,7 @@ from app import REPOSITORY
 from finetune.compare import command
 from finetune.compare.cell import RESULT
 from finetune.loop import Training
-from finetune.recipes import joint
+from finetune.recipes.joint_heard import rest_of
 from tests.finetune.compare import tiny
 
 
@@ -82,7 +82,7 @@ def test_the_clock_says_how_long_the_rest_takes() -> None:
 
 def test_the_joint_recipe_spends_what_hearing_leaves() -> None:
     training = Training(steps=1, learning_rate=1.0, budget_seconds=3.0)
-    assert joint.rest_of(training, 1.0).budget_seconds == 2.0
-    assert joint.rest_of(training, 5.0).budget_seconds == 0.001
+    assert rest_of(training, 1.0).budget_seconds == 2.0
+    assert rest_of(training, 5.0).budget_seconds == 0.001
     free = Training(steps=1, learning_rate=1.0)
-    assert joint.rest_of(free, 1.0) is free
+    assert rest_of(free, 1.0) is free

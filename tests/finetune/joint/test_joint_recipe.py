@@ -27,9 +27,11 @@ from finetune.joint.edges import Edge
 from finetune.recipes import joint
 from finetune.recipes.joint_config import Config, Edges
 from finetune.recipes.joint_losses import EDGES, Step
-from finetune.recipes.joint_parts import Parts, models_of
+from finetune.recipes.joint_pairs import pairs_of
+from finetune.recipes.joint_parts import Parts, load_language, models_of
+from finetune.recipes.joint_together import texts_of, together
 from tests.finetune.joint import tiny
-from tests.finetune.joint.tiny_joint import TINY, overrides, write_data
+from tests.finetune.joint.tiny_joint import TINY, overrides, write_data, write_unpaired
 from tests.service.test_serve import served
 from tests.sounds import flite, silence
 
@@ -53,7 +55,8 @@ class Place:
     data: Path
 
     def overrides(self, name: str, *others: str) -> list[str]:
-        return overrides(self.folder / name, self.data, *SHORT, *others)
+        heard = (f"unpaired=[{self.folder}/unpaired/manifest.jsonl]", "least_confidence=-100")
+        return overrides(self.folder / name, self.data, *SHORT, *heard, "edges.unpaired.weight=0.3", *others)
 
     def config(self, name: str, *others: str) -> Config:
         return config.load(Config, TINY, self.overrides(name, *others))
@@ -70,6 +73,7 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Place:
     torch.set_num_threads(1)
     folder = tmp_path_factory.mktemp("joint")
     made = Place(folder, write_data(folder / "data"))
+    write_unpaired(folder / "unpaired")
     joint.run(made.config("staged", "rung=staged"))
     return made
 
@@ -100,7 +104,7 @@ def full(place: Place) -> Path:
 
 @pytest.fixture(scope="module")
 def parts(place: Place) -> Parts:
-    return joint.together(joint.below(place.begun("parts", "hypotheses=3")))
+    return together(joint.below(place.begun("parts", "hypotheses=3")))
 
 
 def facts(run: Path) -> dict[str, Any]:
@@ -130,15 +134,18 @@ def test_all_stages_leave_three_exports_that_make_a_pack(place: Place, unbroken:
     assert pack.reference == "joint@1"
     rows = metrics(unbroken / "joint")
     assert [row["step"] for row in rows] == [0, 1, 2, 2]
-    for edge in ("transcript", "chain", "reply_to_voice"):
+    for edge in ("transcript", "chain", "reply_to_voice", "unpaired", "unpaired_chain"):
         assert [f"{edge}_loss" in row for row in rows[1:3]] == [True, False]
-    for edge in ("transcript", "chain"):  # the gate lets nothing through in its first step
+    for edge in ("transcript", "chain", "unpaired"):  # the gate lets nothing through in its first step
         assert [row[f"{edge}_crossing_norm"] > 0 for row in rows[1:3]] == [True, False]
     for model in joint.MODELS:
         assert rows[1][f"{model}_gradient_norm"] > 0
         runs = Ledger(place.data / "ledger.jsonl").speakers()["slt"].runs
         assert facts(unbroken / model)["fingerprint"] in runs
-        assert facts(unbroken / model)["speakers"] == ["kal16", "slt"]
+        assert facts(unbroken / model)["speakers"] == ["awb", "kal16", "rms", "slt"]
+        runs = Ledger(place.folder / "unpaired/ledger.jsonl").speakers()["awb"].runs
+        assert facts(unbroken / model)["fingerprint"] in runs
+    assert list(found["data"]) == [f"{place.folder}/unpaired/manifest.jsonl"]
 
 
 def test_killed_in_every_stage_it_comes_to_the_same_bits(place: Place, unbroken: Path) -> None:
@@ -178,18 +185,6 @@ async def test_every_rung_leaves_a_pack_that_answers_parley_talk(
             outcome = await talk([question], url=url, out=reply, api_key="", model=f"{rung}@1", write=said.append)
             assert outcome == ANSWERED, said
             assert soundfile.info(reply).frames > 0
-
-
-def test_a_dry_run_after_the_first_stage_measures_the_rung_and_writes_nothing(
-    place: Place, capsys: pytest.CaptureFixture[str]
-) -> None:
-    made = place.begun("dry", "limits.memory_gb=0.001", "joint.steps=1")
-    joint.run(made, dry_run=True)
-    printed = capsys.readouterr().out
-    assert "full: takes " in printed
-    assert "GB where there are 0.00" in printed
-    assert "staged: taken all the same, there is no lower one" in printed
-    assert not (Path(made.run) / "facts.json").exists()
 
 
 def reached(parts: Parts, edge: str, detach: bool) -> set[str]:
@@ -245,10 +240,10 @@ def test_refusals(place: Place, tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="rows: got 0, expected 1 or more"):
         place.config("refused", "rows=0")
     with pytest.raises(ConfigError, match=r"texts: .* cannot be read"):
-        joint.texts_of(place.config("refused", "texts=[nowhere.txt]"), [], [])
+        texts_of(place.config("refused", "texts=[nowhere.txt]"), [], [])
     (tmp_path / "empty.txt").write_text("\n")
     with pytest.raises(DataError, match="got no line in"):
-        joint.texts_of(place.config("refused", f"texts=[{tmp_path}/empty.txt]"), [], [])
+        texts_of(place.config("refused", f"texts=[{tmp_path}/empty.txt]"), [], [])
     with pytest.raises(RunError, match="has been used; --resume continues"):
         joint.run(place.config("staged", "rung=staged"))
     with pytest.raises(RunError, match=r"another configuration: training.steps: 2 -> 3"):
@@ -262,8 +257,8 @@ def test_dialogues_that_nobody_says_are_refused(place: Place) -> None:
         for row in read_dialogues(place.data / "dialogues.jsonl")
     ]
     with pytest.raises(DataError, match="got no dialogue whose last request is the text of a clip"):
-        joint.pairs_of([], rows)
+        pairs_of([], rows)
     write_manifest(place.folder / "other.jsonl", rows)
     changed = dataclasses.replace(made.language, data=(str(place.folder / "other.jsonl"),))
     with pytest.raises(RunError, match="is a run on other data"):
-        joint.parts_of.load_language(changed)
+        load_language(changed)

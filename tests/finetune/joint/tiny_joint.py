@@ -30,6 +30,8 @@ ASKED = {
     "dev": {"my name is anna": "hello anna", "turn off the light": "the light is off", "good night": "good night anna"},
 }  # fmt: skip
 VOICES = ("slt", "kal16")
+UNPAIRED = {"turn on the light": "rms", "good morning": "rms", "tell me a story": "awb"}
+"""Said by others, with no text in their manifest."""
 
 
 def write_data(folder: Path) -> Path:
@@ -50,6 +52,22 @@ def write_data(folder: Path) -> Path:
     write_manifest(folder / "manifest.jsonl", clips)
     write_manifest(folder / "dialogues.jsonl", dialogues)
     return folder
+
+
+def write_unpaired(folder: Path) -> Path:
+    """A manifest of recordings without texts."""
+    folder.mkdir()
+    rows = [clip(folder, said, voice) for said, voice in UNPAIRED.items()]
+    write_manifest(folder / "manifest.jsonl", rows)
+    return folder / "manifest.jsonl"
+
+
+def clip(folder: Path, said: str, voice: str, split: str = "") -> Utterance:
+    """A recording without its text."""
+    waveform = to_waveform(flite(said, rate=HEARING_RATE, voice=voice))
+    name, seconds = f"{said.replace(' ', '-')}-{voice}", len(waveform) / HEARING_RATE
+    soundfile.write(folder / f"{name}.wav", waveform, HEARING_RATE)
+    return Utterance(name, f"{name}.wav", "", "en", voice, seconds, "made", "CC0-1.0", "yes", split)
 
 
 def overrides(run: Path, data: Path, *others: str) -> list[str]:
