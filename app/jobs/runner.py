@@ -29,7 +29,7 @@ log = logging.getLogger("parley.jobs")
 POLL_SECONDS = 1.0  # a route wakes the runner of its own process at once
 AFTER_FAILURE_SECONDS = 10.0
 KEPT_FROM_RECIPES = ("PARLEY_SUPERVISED", "PARLEY_OWN_PORT", "PROMETHEUS_MULTIPROC_DIR", "PARLEY_JOBS_DATABASE")
-REPORT_LINES = 60  # a joint dry run says as much of three recipes
+REPORT_LINES = 90  # a joint dry run says as much of all its stages
 
 
 @dataclass(slots=True)
