@@ -1,4 +1,4 @@
-"""The language recipe: LoRA of a chat model on dialogues, exported as an adapter and as a merged model.
+"""The language recipe: a chat model on dialogues, by LoRA or whole, exported as an adapter and as a merged model.
 
 Reads from top to bottom: `run` with its steps, then what the steps are made of.
 """
@@ -23,6 +23,7 @@ from finetune.data.errors import DataError
 from finetune.data.rows import Dialogue
 from finetune.data_of_run import dialogues
 from finetune.errors import ConfigError
+from finetune.freezing import freeze
 from finetune.loop import Task, train
 from finetune.recipes import language_export as export
 from finetune.recipes.language_batches import Batches
@@ -81,17 +82,33 @@ def base_folder(base: str, run: Path) -> Path:
 
 
 def load(base: Path, config: Config) -> tuple[nn.Module, Any]:
-    """The model with adapters, and its tokenizer. Raises ConfigError for modules that it has not."""
-    from peft import LoraConfig, get_peft_model
+    """The model, with adapters or whole, and its tokenizer. Raises ConfigError for modules that it has not."""
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
     tokenizer = AutoTokenizer.from_pretrained(base)
     model: Any = AutoModelForCausalLM.from_pretrained(base, dtype=getattr(torch, config.base_precision))
-    whole = list(config.lora.modules_to_save)
     if config.new_tokens:
         tokenizer.add_tokens(list(config.new_tokens))
         if len(tokenizer) > model.get_input_embeddings().num_embeddings:
             model.resize_token_embeddings(len(tokenizer))
+    model.config.use_cache = False
+    if config.method == "lora":
+        model = adapted(model, config)
+    freeze({name.removeprefix("base_model.model."): weight for name, weight in model.named_parameters()}, config.frozen)
+    if config.gradient_checkpointing:
+        model.enable_input_require_grads()
+        model.gradient_checkpointing_enable({"use_reentrant": False})
+    if config.shard:
+        shards.shard(model, config.training.device)
+    return model, tokenizer
+
+
+def adapted(model: Any, config: Config) -> Any:
+    """The PEFT model around it: adapters, and the embeddings of new tokens whole. Raises ConfigError."""
+    from peft import LoraConfig, get_peft_model
+
+    whole = list(config.lora.modules_to_save)
+    if config.new_tokens:
         tied = model.get_output_embeddings() is None or model.config.tie_word_embeddings
         whole += ["embed_tokens"] if tied else ["embed_tokens", "lm_head"]
     names = [name for name, _ in model.named_modules()]
@@ -107,19 +124,13 @@ def load(base: Path, config: Config) -> tuple[nn.Module, Any]:
         task_type="CAUSAL_LM",
     )
     model = get_peft_model(model, adapters)
-    model.base_model.model.config.use_cache = False
     for name, module in model.named_modules():
         if name.rsplit(".", 1)[-1] in whole:
             module.requires_grad_(True)
     for parameter in model.parameters():
         if parameter.requires_grad:  # steps are too small for a half-precision weight to notice
             parameter.data = parameter.data.float()
-    if config.gradient_checkpointing:
-        model.enable_input_require_grads()
-        model.gradient_checkpointing_enable({"use_reentrant": False})
-    if config.shard:
-        shards.shard(model, config.training.device)
-    return model, tokenizer
+    return model
 
 
 def unsharded(model: nn.Module, base: Path, config: Config, main: bool) -> nn.Module:

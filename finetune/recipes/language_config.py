@@ -78,7 +78,11 @@ class Config:
     """Of the dialogues that have no split; the same request is never in both."""
     prompt: str = ""
     """Instructions of dialogues that have none; the pack's own."""
+    method: Literal["lora", "full"] = "lora"
+    """full: every weight of the model, which is exported merged alone."""
     lora: Lora = field(default_factory=Lora)
+    frozen: tuple[str, ...] = ()
+    """Patterns of the base's names of weights that stay, and whose adapters stay out: model.layers.[0-5].*"""
     new_tokens: tuple[str, ...] = ()
     """Added to the tokenizer, with embeddings trained whole; only a merged model can carry them."""
     batching: Literal["packed", "bucketed"] = "packed"
@@ -98,6 +102,11 @@ class Config:
     export: Export = field(default_factory=Export)
 
     def __post_init__(self) -> None:
+        if self.method == "full":
+            if self.export.form != "merged":
+                raise ValueError(f"export.form: got {self.export.form!r} with method full, expected merged")
+            if self.base_precision != "float32":  # steps are too small for a half-precision weight to notice
+                raise ValueError(f"base_precision: got {self.base_precision} with method full, expected float32")
         if self.export.form != "merged" and (self.lora.modules_to_save or self.new_tokens):
             # vllm-project/vllm issues 9280 (modules_to_save), 28382 and 28545 (extra vocabulary).
             raise ValueError(

@@ -56,10 +56,12 @@ class Answer:
 def export(
     run: Run, model: Any, tokenizer: Any, encoder: Encoder, dev: Sequence[Dialogue], base: Path, name: str, how: Export
 ) -> None:
-    """Writes the forms asked for from a PEFT model, which is merged by that; notes parity in the run's facts.
+    """Writes the forms asked for; a PEFT model is merged by that. Notes parity in the run's facts.
 
     Raises ParityError, with nothing left to serve, where one of them answers otherwise than the model.
     """
+    from peft import PeftModel
+
     shutil.rmtree(run.export, ignore_errors=True)  # of an export that was killed
     model = model.float().eval()
     tokens = how.parity_tokens
@@ -77,7 +79,7 @@ def export(
                 "adapter", model, tokenizer, prompts, answers, found, tokens=tokens, tie_nats=0.0
             )
         if how.form in ("both", "merged"):
-            merged = model.merge_and_unload()
+            merged = model.merge_and_unload() if isinstance(model, PeftModel) else model
             save_merged(merged, tokenizer, run.export / "hf")
             convert(run.export / "hf", run.export / "language", how.quantization)
             found = served(run.export, prompts, tokens)

@@ -9,7 +9,6 @@ import re
 import shutil
 import tempfile
 from collections.abc import Sequence
-from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +17,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from finetune.errors import ConfigError
+from finetune.freezing import freeze
 from finetune.recipes.recognizer_config import Config
 
 MULTILINGUAL = 51_865
@@ -153,15 +153,7 @@ def prepare(network: Network, config: Config) -> Network:
             ),
         )
         whisper = peft.base_model.model
-    parameters = dict(whisper.named_parameters())
-    for pattern in config.frozen:
-        matched = [name for name in parameters if fnmatchcase(name, pattern)]
-        if not matched:
-            raise ConfigError(f"frozen: {pattern!r} matches no weight, expected one like {next(iter(parameters))}")
-        for name in matched:
-            parameters[name].requires_grad_(False)
-    if not any(parameter.requires_grad for parameter in parameters.values()):
-        raise ConfigError(f"frozen: got {', '.join(config.frozen)}, which leaves no weight to train")
+    freeze(dict(whisper.named_parameters()), config.frozen)
     if config.gradient_checkpointing:
         whisper.gradient_checkpointing_enable({"use_reentrant": False})
     return Network(whisper, peft)

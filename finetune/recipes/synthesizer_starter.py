@@ -18,6 +18,8 @@ from finetune import dry_run as estimates
 from finetune.data.errors import DataError
 from finetune.data.rows import Utterance
 from finetune.data_of_run import utterances
+from finetune.errors import ConfigError
+from finetune.freezing import freeze
 from finetune.loop import Task, train
 from finetune.recipes import synthesizer_starter_export as exporting
 from finetune.recipes.synthesizer_starter_config import Config
@@ -102,11 +104,18 @@ def tried(rows: Sequence[Utterance], config: Config) -> list[Utterance]:
 
 def networks(config: Config, symbols: Sequence[str], speakers: int) -> tuple[Acoustic, FilterNetwork]:
     """From the base, or from nothing in the sizes of the configuration. Raises ConfigError."""
-    if config.base:
-        return restored(voice_folder(config.base), symbols, speakers)
     size = config.size
-    acoustic = Acoustic(size.width, size.encoder, size.tone, size.decoder, symbols=len(symbols), speakers=speakers)
-    return acoustic, FilterNetwork(size.width, size.vocoder)
+    if config.base:
+        acoustic, vocoder = restored(voice_folder(config.base), symbols, speakers)
+    else:
+        acoustic = Acoustic(size.width, size.encoder, size.tone, size.decoder, symbols=len(symbols), speakers=speakers)
+        vocoder = FilterNetwork(size.width, size.vocoder)
+    parts = {"acoustic": acoustic, "vocoder": vocoder}
+    freeze({f"{part}.{name}": w for part, own in parts.items() for name, w in own.named_parameters()}, config.frozen)
+    for part, network in parts.items():
+        if not any(weight.requires_grad for weight in network.parameters()):
+            raise ConfigError(f"frozen: got {', '.join(config.frozen)}, which leaves {part} no weight to train")
+    return acoustic, vocoder
 
 
 def voice_folder(base: str) -> Path:

@@ -65,6 +65,8 @@ class Config:
     batch: int = 12
     """Utterances, and stretches of 0.7 s for the vocoder."""
     size: Size = field(default_factory=Size)
+    frozen: tuple[str, ...] = ()
+    """Patterns of weights that stay: acoustic.encoder.*, vocoder.*"""
     export: Export = field(default_factory=Export)
 
     def __post_init__(self) -> None:
