@@ -24,17 +24,18 @@ def shard(model: nn.Module, device: str) -> None:
     """
     if processes.count() == 1:
         return
+    stacks = [one for name, one in model.named_modules() if name.endswith("layers") and isinstance(one, nn.ModuleList)]
+    if not stacks:
+        raise ConfigError(f"shard: got a {type(model).__name__} without a list of layers, expected a decoder's")
     from accelerate import PartialState
     from torch.distributed.device_mesh import init_device_mesh
     from torch.distributed.fsdp import fully_shard
 
     processes.meet(device)
-    stacks = [one for name, one in model.named_modules() if name.endswith("layers") and isinstance(one, nn.ModuleList)]
-    if not stacks:
-        raise ConfigError(f"shard: got a {type(model).__name__} without a list of layers, expected a decoder's")
     mesh = init_device_mesh(PartialState().device.type, (processes.count(),))
     for layer in (layer for stack in stacks for layer in stack):
-        fully_shard(layer, mesh=mesh)
+        # By default what has no sharded module above it stays whole after each forward pass.
+        fully_shard(layer, mesh=mesh, reshard_after_forward=True)
 
 
 def sharded(model: nn.Module) -> bool:
