@@ -12,6 +12,7 @@ from finetune.compare import arms
 from finetune.compare.config import Config
 from finetune.errors import ConfigError
 from finetune.recipes import joint_config
+from finetune.recipes.joint_unpaired import recordings
 
 STARTER = "models/packs/en-starter"
 
@@ -60,6 +61,10 @@ def test_an_edge_less() -> None:
     spoken = recipe("joint-without-transcript")
     assert (spoken.edges.transcript.weight, spoken.edges.agreement) == (0.0, 0.0)
     assert recipe("joint-without-agreement").edges.agreement == 0.0
+    heard = config("joint.unpaired=[calls.jsonl]", "joint.edges.unpaired.weight=0.3")
+    assert "joint-without-unpaired" in heard.compared
+    assert recipe("joint", heard).edges.unpaired.weight == 0.3
+    assert recordings(recipe("joint-without-unpaired", heard)) is None
 
 
 def test_joint_arms_begin_with_the_same_first_stage() -> None:
