@@ -17,6 +17,7 @@ from torch.nn import functional
 
 from app.spoken import spoken_form
 from app.workers.whisper_windows import Window
+from finetune import processes
 from finetune.data.rows import Dialogue
 from finetune.joint import transcript_edge
 from finetune.joint.byte_spans import token_spans
@@ -65,16 +66,13 @@ class Step:
     def batch(self, number: int) -> dict[str, Any]:
         """A batch of each model's own, pairs with their windows, and texts; by number."""
         parts = self._parts
-        made: dict[str, Any] = {}
-        if "recognizer" in self._separate:
-            made["recognizer"] = parts.recognizer.batches.batch(number)
-        if "language" in self._separate:
-            made["language"] = parts.language.batches.batch(number)
-        if "voice" in self._separate:
-            made["voice"] = parts.voice.task.batch(number)
-        if number % self._every:
+        own = {"recognizer": parts.recognizer.batches, "language": parts.language.batches, "voice": parts.voice.task}
+        made: dict[str, Any] = {name: own[name].batch(number) for name in self._separate}  # type: ignore[attr-defined]
+        turn, process = divmod(number, processes.count())  # all processes have edges in the same steps
+        if turn % self._every:
             return made
-        pairs = parts.pairs.batch(number // self._every)
+        nth = turn // self._every * processes.count() + process
+        pairs = parts.pairs.batch(nth)
         windows = parts.pairs.windows(pairs)
         heard = [i for i, window in enumerate(windows) if window.frames]
         made |= {"number": number, "pairs": [pairs[i] for i in heard], "windows": [windows[i] for i in heard]}
@@ -82,7 +80,7 @@ class Step:
         chance = random.Random(f"texts {parts.recognizer.config.training.seed} {number}")
         made["texts"] = chance.sample(list(parts.texts), min(parts.config.rows, len(parts.texts)))
         if parts.unpaired and "unpaired" in self._edges:
-            made["unpaired"] = parts.unpaired.batch(number // self._every)
+            made["unpaired"] = parts.unpaired.batch(nth)
         return made
 
     def losses(self, step: int, batch: Mapping[str, Any]) -> dict[str, Tensor]:
