@@ -7,10 +7,11 @@ from __future__ import annotations
 
 import dataclasses
 import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from finetune import dry_run as estimates
+from finetune.data.rows import Utterance
 from finetune.dry_run import show
 from finetune.joint import ladder, loop
 from finetune.recipes.joint_config import Config
@@ -20,7 +21,7 @@ from finetune.recipes.joint_pairs import said_in
 from finetune.recipes.joint_parts import models_of
 from finetune.recipes.joint_rung import choice_of, measure
 from finetune.recipes.joint_together import exported, together
-from finetune.recipes.joint_unpaired import recordings
+from finetune.recipes.joint_unpaired import Recordings, recordings
 
 
 def show_plan(config: Config, recipes: Mapping[str, Callable[..., None]]) -> None:
@@ -51,7 +52,7 @@ def show_plan(config: Config, recipes: Mapping[str, Callable[..., None]]) -> Non
 
         # 3. Third stage, with edges in every step
         measured, estimate = measure(config, parts, found)
-        print(f"hearing    {measured.caching_seconds / 60:.1f} minutes, all clips of dialogues once")
+        print(hearing(measured.caching_seconds, [pair.clip for pair in parts.pairs.all], found))
         if config.joint:
             print(f"joint, third stage:\n{show(estimate, config.joint)}")
 
@@ -66,3 +67,13 @@ def show_plan(config: Config, recipes: Mapping[str, Callable[..., None]]) -> Non
 
         # 5. What of it fits
         print(ladder.show(choice_of(config, measured)))
+
+
+def hearing(seconds: float, clips: Sequence[Utterance], found: Recordings | None) -> str:
+    """A line: what the recognizer needs for the clips of dialogues, and by that for recordings without texts."""
+    line = f"hearing    {seconds / 60:.1f} minutes for the clips of dialogues"
+    if found:
+        a_second = seconds / sum(clip.duration_s for clip in clips)
+        rows = [row for own in found.rows.values() for row in own]
+        line += f", {a_second * sum(row.duration_s for row in rows) / 60:.1f} for recordings without texts"
+    return line

@@ -53,6 +53,7 @@ def test_every_stage_is_told_before_anything_is_trained(
     for begin, end in itertools.pairwise(places):
         assert "minutes, export not counted" in printed[begin:end]
         assert "GB at the peak" in printed[begin:end]
+    assert "minutes for the clips of dialogues, 0." in printed
     assert "every: asked for, though it takes" in printed
     assert list(tmp_path.iterdir()) == []
 
