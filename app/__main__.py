@@ -72,7 +72,11 @@ def _run(arguments: Sequence[str]) -> int:
         return bench.main(arguments[1:])
     if arguments and arguments[0] in added:
         return _run_added(added[arguments[0]], arguments[1:])
-    args = _parser(added).parse_args(arguments)
+    parser = _parser(added)
+    if not arguments:
+        parser.print_help(sys.stderr)
+        return 2
+    args = parser.parse_args(arguments)
     try:
         if args.command in TOOLS:
             return TOOLS[args.command][0].run(args)

@@ -70,7 +70,12 @@ class Database:
                 yield session
         except BrokenPipeError:
             raise  # of the block: nobody reads what a command prints
-        except (SQLAlchemyError, OSError, ImportError) as error:
+        except ImportError as error:
+            raise self._failure(
+                f"the database of {self._of} needs {error.name}, which is not installed; expected an SQLite file, or"
+                f" for PostgreSQL postgresql+pg8000://... and the extra `postgres`"
+            ) from error
+        except (SQLAlchemyError, OSError) as error:
             # The driver's own words: SQLAlchemy's have the statement with its values in them.
             reason = str(getattr(error, "orig", None) or error).splitlines()[0]
             raise self._failure(f"the database of {self._of} cannot be used: {reason}") from error

@@ -14,6 +14,8 @@ from app.config import settings_of
 if TYPE_CHECKING:
     from sqlalchemy.orm import Session
 
+NO_KEYS = "no keys; `parley keys create NAME` makes one"
+
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The command line of `parley keys`."""
@@ -39,7 +41,7 @@ def run(args: argparse.Namespace) -> int:
 
     database = keys.access_database(settings_of(argparse.Namespace(key_database=args.key_database)).key_database)
     if args.action == "list" and not database.begun:
-        print("no keys")
+        print(NO_KEYS)
         return 0
     with database.session() as session:
         if args.action == "create":
@@ -53,7 +55,7 @@ def run(args: argparse.Namespace) -> int:
             row = keys.revoke(session, args.key)
             print(f"{row.id} ({row.name}) is revoked")
         else:
-            print("\n".join(_lines(session)) or "no keys")
+            print("\n".join(_lines(session)) or NO_KEYS)
     database.close()
     return 0
 

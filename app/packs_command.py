@@ -67,10 +67,12 @@ def run(args: argparse.Namespace) -> int:
 
 
 def listing(root: Path) -> str:
-    """A line a version."""
+    """A line a version. Raises PackError."""
+    if not root.is_dir():
+        raise PackError(f"{root} is no folder of packs; choose one with --packs before the action, or PARLEY_PACKS")
     packs = list_packs(root)
     if not packs:
-        return f"no language packs in {root}"
+        return f"no language packs in {root}; the one that ships is in models/packs"
     width = max(len(pack.reference) for pack in packs)
     lines = []
     for pack in packs:

@@ -171,16 +171,20 @@ def _ask(client: httpx.Client, method: str, path: str, **request: Any) -> dict[s
 
 
 def _answered(client: httpx.Client, method: str, path: str, **request: Any) -> httpx.Response:
-    """The answer to a request. Raises the error that the service answers with, WorkerUnavailable where none answers."""
+    """The answer to a request. Raises the error that the service answers with, WorkerUnavailable where none answers,
+    BadRequest for what is no address."""
+    url = str(client.base_url).removesuffix("/v1/")
     try:
         answer = client.request(method, path, **request)
+    except httpx.UnsupportedProtocol as error:
+        raise BadRequest(f"{url!r} is not the address of a service; expected for instance {DEFAULT_URL}") from error
     except httpx.HTTPError as error:
-        raise WorkerUnavailable(f"no service answers at {client.base_url}: {error}") from error
+        raise WorkerUnavailable(f"no service answers at {url}; start it with `parley serve` ({error})") from error
     if answer.is_success:
         return answer
     try:
         message = str(answer.json()["error"]["message"])
     except (ValueError, KeyError, TypeError):
-        message = f"{client.base_url} answered with status {answer.status_code}, expected a service of Parley"
+        message = f"{url} answered with status {answer.status_code}, expected a service of Parley"
     kinds: dict[int, type[ParleyError]] = {401: AccessDenied, 403: AccessDenied, 503: JobsUnavailable}
     raise kinds.get(answer.status_code, BadRequest)(message)

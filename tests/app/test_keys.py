@@ -75,7 +75,7 @@ async def test_keys_open_their_scope_and_end_at_once(
     async with httpx.AsyncClient(base_url=await serve(service)) as client:
         assert await status(client, "sk-settings") == 200
         assert not kept(place)  # nobody has made a key, and asking for one makes no database
-        assert parley("list") == "no keys"
+        assert parley("list") == "no keys; `parley keys create NAME` makes one"
         caller, operator = parley("create", "web"), parley("create", "ops", "--scope", "operator")
         both = parley("create", "both", "--scope", "operator", "--scope", "caller")
         assert caller.startswith("sk-parley-")

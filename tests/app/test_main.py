@@ -23,6 +23,30 @@ def test_the_version_is_the_package_s(capsys: pytest.CaptureFixture[str]) -> Non
     assert capsys.readouterr().out == f"parley {importlib.metadata.version('parley')}\n"
 
 
+def test_without_a_command_all_of_them_are_listed(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main([]) == 2
+    said = capsys.readouterr().err
+    assert "talks to a running service with recordings" in said
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["packs", "--packs", "/nowhere", "list"], "/nowhere is no folder of packs; choose one with --packs before"),
+        (["jobs", "--url", "nonsense", "list"], "'nonsense' is not the address of a service; expected for instance"),
+        (["keys", "--key-database", "postgresql+nodriver://a/b", "list"], "the database of API keys cannot be used"),
+        (["keys", "--key-database", "mysql://a/b", "list"], "the database of API keys needs MySQLdb, which is not"),
+    ],
+)
+def test_what_is_not_there_is_said_in_one_line(
+    arguments: list[str], said: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(arguments) == 1
+    error = capsys.readouterr().err
+    assert error.startswith(f"parley: {said}")
+    assert error.count("\n") == 1
+
+
 def test_a_recognizer_that_is_none_is_refused_once(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["serve", "--recognizer", "nope"]) == 1
     assert capsys.readouterr().err == (

@@ -68,4 +68,4 @@ async def test_jobs_are_shown_and_moved(tmp_path: Path, capsys: pytest.CaptureFi
 
 async def test_no_service(capsys: pytest.CaptureFixture[str]) -> None:
     assert await parley("http://127.0.0.1:1", "list") == 1
-    assert "no service answers at http://127.0.0.1:1/v1" in capsys.readouterr().err
+    assert "no service answers at http://127.0.0.1:1; start it with `parley serve`" in capsys.readouterr().err
