@@ -98,6 +98,8 @@ class Config:
         for name in ("rows", "every", "hypotheses"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name}: got {getattr(self, name)}, expected 1 or more")
+        if self.least_confidence > 0:
+            raise ValueError(f"least_confidence: got {self.least_confidence}, expected a logarithm, 0 or less")
         if self.edges.unpaired.weight and not self.unpaired:
             raise ValueError("edges.unpaired: got a weight without unpaired, expected manifests of recordings")
         if self.edges.agreement and not self.edges.transcript.weight:

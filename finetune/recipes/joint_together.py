@@ -27,7 +27,11 @@ def together(config: Config, trained: Collection[str] = MODELS) -> Parts:
 
     Raises DataError where no clip says what a user says in a dialogue.
     """
+    from accelerate import PartialState
+
     heard = parts_of.load_recognizer(config.recognizer, "recognizer" in trained)
+    # All clips are heard before a stage would take it to its device.
+    heard.network.to(PartialState(cpu=config.recognizer.training.device == "cpu").device)
     chat = parts_of.load_language(config.language, "language" in trained)
     voice = parts_of.load_voice(config.voice, "voice" in trained)
     width = chat.model.get_input_embeddings().embedding_dim

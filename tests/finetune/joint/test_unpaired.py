@@ -102,7 +102,7 @@ def test_what_is_heard_is_kept_and_the_less_sure_left_out(
     assert "said otherwise" in {row.text for row in next(iter(again.learnt.values()))}
     assert kept[2]["id"] not in {row.id for row in next(iter(again.learnt.values()))}
     assert "of 3 recordings, or pieces of them, are heard with a confidence of -0.2 or more" in capsys.readouterr().out
-    certain = dataclasses.replace(parts.config, least_confidence=0.1)
+    certain = dataclasses.replace(parts.config, least_confidence=0.0)
     assert heard(own, found, parts.recognizer, certain) is None
     batch = again.batch(3)
     assert batch["texts"] == again.batch(3)["texts"]
@@ -154,6 +154,8 @@ def test_dev_is_never_learnt_from(place: Place, tmp_path: Path) -> None:
     assert recordings(place.config("none", "edges.unpaired.weight=0")) is None
     with pytest.raises(ConfigError, match=r"edges\.unpaired: got a weight without unpaired, expected manifests"):
         place.config("none", "unpaired=[]")
+    with pytest.raises(ConfigError, match=r"least_confidence: got 0\.8, expected a logarithm, 0 or less"):
+        place.config("none", "least_confidence=0.8")
     data = read_utterances(place.folder / "data/manifest.jsonl")
     dev = next(row for row in data if row.split == "dev")
     shutil.copy(place.folder / "data" / dev.audio, tmp_path / "dev.wav")
