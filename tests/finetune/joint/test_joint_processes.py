@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import json
 import os
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any
 
 import pytest
 import torch
@@ -16,6 +14,7 @@ from app import REPOSITORY
 from app.supervisor import free_port
 from finetune import checkpoint, processes
 from tests.finetune.joint import joint_toy
+from tests.finetune.joint.place import metrics
 
 TOLERANCE = 1e-5
 """Of weights and losses; sums of gradients are added in another order."""
@@ -33,11 +32,6 @@ def two(module: str, *arguments: str) -> list[int]:
         for rank in ("0", "1")
     ]
     return [process.wait() for process in started]
-
-
-def metrics(run: Path) -> list[dict[str, Any]]:
-    rows = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
-    return [{name: value for name, value in row.items() if name != "seconds"} for row in rows]
 
 
 @pytest.fixture(scope="module")

@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
-import json
-import shutil
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any
 
 import pytest
 import soundfile
@@ -18,64 +15,23 @@ from app import REPOSITORY
 from app.audio import REALTIME_RATE, to_waveform
 from app.pack_build import build
 from app.talk import ANSWERED, talk
-from finetune import checkpoint, config
+from finetune import checkpoint
 from finetune.data.errors import DataError
 from finetune.data.ledger import Ledger
 from finetune.data.manifest import read_dialogues, write_manifest
 from finetune.errors import ConfigError, RunError
 from finetune.joint.edges import Edge
 from finetune.recipes import joint
-from finetune.recipes.joint_config import Config, Edges
+from finetune.recipes.joint_config import Edges
 from finetune.recipes.joint_losses import EDGES, Step
 from finetune.recipes.joint_pairs import pairs_of
 from finetune.recipes.joint_parts import Parts, load_language, models_of
 from finetune.recipes.joint_together import texts_of, together
 from tests.finetune.joint import tiny
-from tests.finetune.joint.tiny_joint import TINY, overrides, write_data, write_unpaired
+from tests.finetune.joint.place import EVERY, Place, facts, metrics
+from tests.finetune.joint.test_joint_processes import two
 from tests.service.test_serve import served
 from tests.sounds import flite, silence
-
-SHORT = [
-    f"{stage}.{key}={value}"
-    for stage in ("recognizer.training", "language.training", "voice.training", "voice.vocoder")
-    for key, value in (("steps", 2), ("evaluate_every", 2))
-] + [
-    f"{stage}.{key}={value}"
-    for stage in ("noisy", "joint", "finish")
-    for key, value in (("steps", 2), ("evaluate_every", 2), ("save_every", 1), ("log_every", 1))
-]
-EVERY = ("rung=every", "every=2")
-
-
-@dataclasses.dataclass(frozen=True)
-class Place:
-    """Data, and a run whose first stage is done."""
-
-    folder: Path
-    data: Path
-
-    def overrides(self, name: str, *others: str) -> list[str]:
-        heard = (f"unpaired=[{self.folder}/unpaired/manifest.jsonl]", "least_confidence=-100")
-        return overrides(self.folder / name, self.data, *SHORT, *heard, "edges.unpaired.weight=0.3", *others)
-
-    def config(self, name: str, *others: str) -> Config:
-        return config.load(Config, TINY, self.overrides(name, *others))
-
-    def begun(self, name: str, *others: str) -> Config:
-        """A run with the first stage of `staged`."""
-        for model in joint.MODELS:
-            shutil.copytree(self.folder / "staged" / model, self.folder / name / model)
-        return self.config(name, *others)
-
-
-@pytest.fixture(scope="module")
-def place(tmp_path_factory: pytest.TempPathFactory) -> Place:
-    torch.set_num_threads(1)
-    folder = tmp_path_factory.mktemp("joint")
-    made = Place(folder, write_data(folder / "data"))
-    write_unpaired(folder / "unpaired")
-    joint.run(made.config("staged", "rung=staged"))
-    return made
 
 
 @pytest.fixture(scope="module")
@@ -105,16 +61,6 @@ def full(place: Place) -> Path:
 @pytest.fixture(scope="module")
 def parts(place: Place) -> Parts:
     return together(joint.below(place.begun("parts", "hypotheses=3")))
-
-
-def facts(run: Path) -> dict[str, Any]:
-    found: dict[str, Any] = json.loads((run / "facts.json").read_text())
-    return found
-
-
-def metrics(run: Path) -> list[dict[str, Any]]:
-    rows = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
-    return [{name: value for name, value in row.items() if name != "seconds"} for row in rows]
 
 
 def test_the_staged_rung_leaves_three_exports_of_the_separate_recipes(place: Place) -> None:
@@ -161,6 +107,17 @@ def test_killed_in_every_stage_it_comes_to_the_same_bits(place: Place, unbroken:
         one, other = (checkpoint.load(run / stage / "checkpoint.pt")["weights"] for run in (Path(killed.run), unbroken))
         assert all(torch.equal(one[name], other[name]) for name in other)
     assert facts(Path(killed.run))["stages"] == facts(unbroken)["stages"]
+
+
+def test_two_processes_go_through_all_stages(place: Place) -> None:
+    run = Path(place.begun("two", *EVERY).run)
+    assert two("tests.finetune.joint.tiny_joint", "none", "0", *place.overrides("two", *EVERY)) == [0, 0]
+    for stage in ("noisy", "joint", "finish"):
+        state = checkpoint.load(run / stage / "checkpoint.pt")
+        assert (state["processes"], state["progress"]["done"]) == (2, True)
+    assert ["transcript_loss" in row for row in metrics(run / "joint")[1:3]] == [True, False]  # in both processes
+    assert facts(run)["stages"][0] == "separate"
+    assert all(facts(run / model)["parity"] and (run / model / "export" / model).is_dir() for model in joint.MODELS)
 
 
 def test_the_cached_rung_needs_no_edges_and_exports_too(cached: Path) -> None:

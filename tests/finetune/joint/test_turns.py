@@ -12,7 +12,8 @@ from finetune import checkpoint, shards
 from finetune.errors import ConfigError
 from finetune.joint.turns import evenly
 from tests.finetune.joint import sharded_toy, tiny
-from tests.finetune.joint.test_joint_processes import TOLERANCE, metrics, two
+from tests.finetune.joint.place import metrics
+from tests.finetune.joint.test_joint_processes import TOLERANCE, two
 
 
 @pytest.fixture(scope="module")
