@@ -12,7 +12,7 @@ import sys
 from collections.abc import Callable, Iterable, Sequence
 from typing import Protocol
 
-from app import __version__, config, keys_command, models, packs_command, process, serve, supervisor, talk
+from app import __version__, config, keys_command, models, packs_command, serve, supervisor, talk
 from app.access import check_bind, is_loopback
 from app.bench import command as bench
 from app.config import Settings
@@ -80,6 +80,8 @@ def _run(arguments: Sequence[str]) -> int:
     try:
         if args.command in TOOLS:
             return TOOLS[args.command][0].run(args)
+        from app import process  # with FastAPI, which other commands do without
+
         settings = config.settings_of(args)
         check_bind(settings.host, closed=bool(settings.api_keys) or _has_made_keys(args.command, settings))
         process.log_to_stderr(args.command, settings.log_level)

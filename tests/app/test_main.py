@@ -69,9 +69,8 @@ def unread(*arguments: str) -> tuple[int, str]:
     return done.returncode, done.stderr
 
 
-@pytest.mark.parametrize("arguments", [["packs", "list"], ["models", "list"]])
-def test_output_that_nobody_reads_ends_a_command_quietly(arguments: list[str]) -> None:
-    assert unread(*arguments) == (128 + signal.SIGPIPE, "")
+def test_output_that_nobody_reads_ends_a_command_quietly() -> None:
+    assert unread("packs", "list") == (128 + signal.SIGPIPE, "")
 
 
 def test_output_that_nobody_reads_is_no_fault_of_a_database(tmp_path: Path) -> None:
