@@ -85,7 +85,7 @@ class CoquiVoice(nn.Module):
         with _hooked(vits, added):
             # Coqui's own inference, without the decorator that takes the gradients away.
             made = type(vits).inference.__wrapped__(vits, torch.tensor([tokens], device=device), aux)
-        waveform: Tensor = made["model_outputs"][0, 0]
+        waveform: Tensor = made["model_outputs"][0, 0].float()
         return waveform
 
     def _tokens(self, text: str) -> list[int]:

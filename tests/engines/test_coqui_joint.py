@@ -35,7 +35,8 @@ from finetune.recipes.synthesizer_coqui_voice import load
 from tests.engines import coqui_models
 from tests.engines.synthesizer_cases import pcm_of
 from tests.finetune.joint import tiny
-from tests.finetune.joint.test_joint_recipe import SHORT, facts, metrics, reached
+from tests.finetune.joint.place import SHORT, facts, metrics
+from tests.finetune.joint.test_joint_recipe import reached
 from tests.finetune.joint.tiny_joint import TINY, overrides, write_data
 
 TEXT = "hello anna, it is three"
@@ -105,16 +106,6 @@ async def test_all_stages_leave_a_pack_whose_voice_speaks(place: Path, tmp_path:
     assert metrics(run / "finish")[1]["chain_loss"] > 0
     assert facts(run / "voice")["parity"]["voice"]["same"] == 2
     assert len(await pcm_of(synthesizer_of(run, tmp_path), TEXT)) > 1000
-
-
-def test_a_dry_run_before_the_first_stage_measures_the_base(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    for model in ("recognizer", "language"):  # which are finished
-        shutil.copytree(place / "staged" / model, place / "dry" / model)
-    joint.run(configured(place, "dry", "joint.steps=1", "noisy=null", "rung=full"), dry_run=True)
-    printed = capsys.readouterr().out
-    places = [printed.index(f"{stage} stage:") for stage in ("voice, first", "joint, third", "finish, fourth")]
-    assert places == sorted(places)
-    assert not (place / "dry/voice").exists()
 
 
 def test_what_no_text_goes_through_stays(place: Path) -> None:
