@@ -211,8 +211,8 @@ def load_language(config: language_config.Config, trained: bool = True) -> Langu
 def load_voice(
     config: synthesizer_starter_config.Config | synthesizer_coqui_config.Config, trained: bool = True
 ) -> Voice | CoquiPart:
-    """Of Coqui's kind as `load_coqui` says. Of the starter's, steps 1, 2 and 5 of its recipe, with the best weights of its
-    runs if it is `trained`; else a few recordings have to do, since to align them all takes minutes."""
+    """Of Coqui's kind as `load_coqui` says. Of the starter's, steps 1, 2 and 5 of its recipe, with the best weights of
+    its runs if it is `trained`; else a few recordings have to do, since to align them all takes minutes."""
     if isinstance(config, synthesizer_coqui_config.Config):
         return load_coqui(config, run_of(config), trained)
     checkpoint.seed_everything(config.training.seed)
