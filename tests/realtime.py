@@ -74,7 +74,8 @@ class Caller:
 async def calling(url: str, query: str = "") -> AsyncIterator[Caller]:
     """A session with the service at an http:// URL."""
     address = "ws" + url.removeprefix("http") + "/v1/realtime" + query
-    async with connect(address, max_size=None, compression=None, proxy=None) as socket:
+    # Reads whatever comes: with a full queue, a caller who leaves in mid-reply would wait 10 s for the server's close.
+    async with connect(address, max_size=None, max_queue=None, compression=None, proxy=None) as socket:
         caller = Caller(socket)
         await caller.until("session.created")
         yield caller
