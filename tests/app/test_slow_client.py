@@ -38,7 +38,7 @@ async def test_a_session_that_takes_nothing_ends_and_others_go_on(caplog: pytest
     options = GatewayOptions(audio_ahead_seconds=10_000.0, patience_seconds=0.5)
     async with serving(create_app(SCRIPTED, workers, options=options)) as url, calling(url) as other:
         small = socket.create_connection(("127.0.0.1", urlsplit(url).port or 0))
-        small.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        small.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1 << 16)
         address = f"ws{url.removeprefix('http')}/v1/realtime"
         async with connect(address, sock=small, max_queue=1, compression=None, close_timeout=0.1) as slow:
             await slow.send('{"type": "response.create"}')
