@@ -54,6 +54,11 @@ def whole(tensor: Tensor) -> Tensor:
     return tensor.full_tensor() if isinstance(tensor, DTensor) else tensor
 
 
+def held(tensor: Tensor) -> Tensor:
+    """What this process has of a tensor."""
+    return tensor.to_local() if isinstance(tensor, DTensor) else tensor
+
+
 def like(tensor: Tensor, other: Tensor) -> Tensor:
     """A whole tensor, or this process's part of it where `other` is shared out."""
     if not isinstance(other, DTensor):

@@ -40,6 +40,8 @@ def run(config: Config, *, dry_run: bool = False, resume: bool = False) -> None:
     synthesizer.expect_libraries(config.voice, "joint")
     config = below(config)
     first = config.recognizer.training
+    if dry_run and processes.count() > 1:
+        raise ConfigError(f"--dry-run of joint: got {processes.count()} processes, expected one, without accelerate")
     processes.meet(first.device)
     if dry_run:
         # 1. A dry run ends here

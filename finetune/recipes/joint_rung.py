@@ -10,7 +10,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from finetune import checkpoint, processes
+from finetune import checkpoint, processes, shards
 from finetune.dry_run import Estimate
 from finetune.joint import loop
 from finetune.joint.ladder import Choice, Limits, Measured, choose
@@ -74,7 +74,7 @@ def stage_of(config: Config) -> Training:
 
 def state_bytes(model: nn.Module) -> int:
     """Weights, gradients and moments."""
-    parameters = list(model.parameters())
+    parameters = [shards.held(parameter) for parameter in model.parameters()]
     trained = sum(parameter.numel() for parameter in parameters if parameter.requires_grad)
     return sum(p.numel() * p.element_size() for p in parameters) + STATE_BYTES * trained
 

@@ -1,4 +1,7 @@
-"""Two processes, which stand in for two GPUs, train the language recipe as one process with twice the batches does."""
+"""Two processes, which stand in for two GPUs, train the language recipe as one process with twice the batches does.
+
+So do two that share the model's layers out.
+"""
 
 from __future__ import annotations
 
@@ -20,11 +23,22 @@ from tests.finetune.tiny_chat import TINY, write_base, write_data
 
 TOLERANCE = 1e-4
 """Relative, of losses; sums of gradients are added in another order."""
+RUNS = ("one", "two", "sharded")
 
 
 def dev_losses(run: Path) -> list[float]:
     rows = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
     return [row["dev_loss"] for row in rows if "dev_loss" in row]
+
+
+def started(changes: list[str]) -> list[subprocess.Popen[bytes]]:
+    """The recipe in two processes, as `accelerate launch` starts them."""
+    shared = {"WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(free_port()), "ACCELERATE_USE_CPU": "1"}
+    command = [sys.executable, "-m", "tests.finetune.tiny_chat", "-1", *changes]
+    return [
+        subprocess.Popen(command, cwd=REPOSITORY, env={**os.environ, **shared, "RANK": rank, "LOCAL_RANK": rank})
+        for rank in ("0", "1")
+    ]
 
 
 def test_two_processes_train_as_one(tmp_path: Path) -> None:
@@ -34,17 +48,13 @@ def test_two_processes_train_as_one(tmp_path: Path) -> None:
         "training.evaluate_every=2", "rows=1", "export.form=adapter", "export.parity_prompts=1",
         "export.parity_tokens=1",
     ]  # fmt: skip
-    port = str(free_port())
-    processes = []
-    for rank in ("0", "1"):  # as `accelerate launch` starts them
-        shared = {"WORLD_SIZE": "2", "RANK": rank, "LOCAL_RANK": rank, "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port}
-        command = [sys.executable, "-m", "tests.finetune.tiny_chat", "-1", *changes, f"run={tmp_path / 'two'}"]
-        environment = {**os.environ, **shared, "ACCELERATE_USE_CPU": "1"}
-        processes.append(subprocess.Popen(command, cwd=REPOSITORY, env=environment))
+    two = started([*changes, f"run={tmp_path / 'two'}"])
     alone = [*changes, f"run={tmp_path / 'one'}", "training.accumulate=2"]
     language.run(config.load(language.Config, TINY, alone))
-    assert [process.wait() for process in processes] == [0, 0]
-    assert dev_losses(tmp_path / "two") == pytest.approx(dev_losses(tmp_path / "one"), rel=TOLERANCE)
-    one, two = (load_file(tmp_path / name / "export/adapter/adapter_model.safetensors") for name in ("one", "two"))
-    for name, tensor in one.items():
-        torch.testing.assert_close(two[name], tensor, rtol=1e-3, atol=1e-5)
+    assert [process.wait() for process in two] == [0, 0]
+    assert [one.wait() for one in started([*changes, f"run={tmp_path / 'sharded'}", "shard=true"])] == [0, 0]
+    adapters = {one: load_file(tmp_path / one / "export/adapter/adapter_model.safetensors") for one in RUNS}
+    for run in RUNS[1:]:
+        assert dev_losses(tmp_path / run) == pytest.approx(dev_losses(tmp_path / "one"), rel=TOLERANCE)
+        for name, tensor in adapters["one"].items():
+            torch.testing.assert_close(adapters[run][name], tensor, rtol=1e-3, atol=1e-5)

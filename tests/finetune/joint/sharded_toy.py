@@ -11,11 +11,13 @@ import sys
 from dataclasses import replace
 from pathlib import Path
 
+import pytest
 import torch
 from torch import Tensor, nn
 from torch.distributed.tensor import DTensor
 
 from finetune import shards
+from finetune.errors import TrainingError
 from finetune.joint import loop
 from finetune.joint.edges import Crossing
 from finetune.joint.turns import evenly
@@ -72,6 +74,9 @@ def main() -> None:
     made, _ = train(folder / "unbroken")
     layers = [one for name, one in made.models["chat"].named_parameters() if ".layers." in name]
     assert all(isinstance(one, DTensor) for one in layers)
+    assert all(shards.held(one).numel() < one.numel() for one in layers)
+    with pytest.raises(TrainingError, match="precision: got fp16 with shard, expected bf16 or no"):
+        shards.expect_precision(made.models, "fp16")
     with contextlib.suppress(KeyboardInterrupt):
         train(folder / "broken", made=interrupted(task()))
     train(folder / "broken")

@@ -12,9 +12,12 @@ import torch
 
 from app import REPOSITORY
 from app.supervisor import free_port
-from finetune import checkpoint, processes
+from finetune import checkpoint, config, processes
+from finetune.errors import ConfigError
+from finetune.recipes import joint
 from tests.finetune.joint import joint_toy
 from tests.finetune.joint.place import metrics
+from tests.finetune.joint.tiny_joint import TINY
 
 TOLERANCE = 1e-5
 """Of weights and losses; sums of gradients are added in another order."""
@@ -60,6 +63,12 @@ def test_two_processes_that_were_interrupted_go_on_to_the_same_bits(place: Path)
     assert metrics(place / "broken") == metrics(place / "unbroken")
     one, other = (checkpoint.load(place / name / "checkpoint.pt")["weights"] for name in ("broken", "unbroken"))
     assert all(torch.equal(one[name], other[name]) for name in other)
+
+
+def test_a_dry_run_takes_one_process(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    with pytest.raises(ConfigError, match="--dry-run of joint: got 2 processes, expected one"):
+        joint.run(config.load(joint.Config, TINY), dry_run=True)
 
 
 def test_one_process_alone_agrees_with_itself() -> None:
