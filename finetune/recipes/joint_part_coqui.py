@@ -13,6 +13,7 @@ from finetune import checkpoint
 from finetune.data.errors import DataError
 from finetune.data.rows import Utterance
 from finetune.data_of_run import RunData, utterances
+from finetune.freezing import freeze
 from finetune.loop import Task
 from finetune.recipes import synthesizer_coqui_export
 from finetune.recipes.joint_voice_coqui import CoquiVoice
@@ -58,6 +59,7 @@ def load_coqui(config: Config, run: Run, trained: bool = True) -> CoquiPart:
     data = utterances(config.data, config.training)
     rows = [row for row in data.train if not config.speakers or row.speaker in config.speakers]
     voice = load(config.base, rows, config.speakers, extend=config.extend_characters)
+    freeze(dict(voice.model.named_parameters()), config.frozen)
     spoken = sorted({row.language for row in rows})
     if voice.languages and len(spoken) > 1:
         raise DataError(f"got recordings in {', '.join(spoken)}, expected one language for a voice in joint training")

@@ -19,6 +19,7 @@ from finetune import dry_run as estimates
 from finetune.adversarial_loop import Task, estimate, train
 from finetune.data_of_run import utterances
 from finetune.errors import ConfigError
+from finetune.freezing import freeze
 from finetune.recipes import synthesizer_coqui_export as export
 from finetune.recipes.synthesizer_coqui_batches import Batches
 from finetune.recipes.synthesizer_coqui_config import Config
@@ -38,6 +39,7 @@ def run(config: Config, *, dry_run: bool = False, resume: bool = False) -> None:
     rows = [row for row in data.train if row.speaker in (config.speakers or known)]
     checkpoint.seed_everything(config.training.seed)
     voice = load(config.base, rows, config.speakers, extend=config.extend_characters)
+    freeze(dict(voice.model.named_parameters()), config.frozen)
 
     # 2. Batches, and the dev split that is looked at
     batches = Batches(voice, rows, config, "train")

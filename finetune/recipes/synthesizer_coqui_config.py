@@ -40,6 +40,8 @@ class Config:
     """Which of the data become voices, the first is the default; empty: all, most speech first."""
     extend_characters: bool = False
     """Letters that the base cannot spell get rows of their own, which begin at random; otherwise they are an error."""
+    frozen: tuple[str, ...] = ()
+    """Patterns of the network's weights that stay: waveform_decoder.*, emb_g.*"""
     rows: int = 16
     """Of a batch."""
     longest_s: float = 12.0

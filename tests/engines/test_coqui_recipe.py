@@ -24,7 +24,7 @@ from app.audio import REALTIME_RATE, to_waveform
 from app.packs import find_pack
 from app.supervisor import free_port
 from app.workers.connect import reach_synthesizer
-from finetune import config
+from finetune import checkpoint, config
 from finetune.data.errors import DataError
 from finetune.data.ledger import Ledger
 from finetune.data.manifest import read_utterances
@@ -101,6 +101,16 @@ def test_a_killed_run_resumes_to_the_same_bits(trained: Path, place: Path) -> No
     voices = [load_file(run / "export/voice/model.safetensors") for run in (trained, place / "killed")]
     assert voices[0].keys() == voices[1].keys()
     assert all(torch.equal(voices[0][name], voices[1][name]) for name in voices[0])
+
+
+def test_what_is_frozen_is_not_trained_and_speaks_all_the_same(place: Path) -> None:
+    synthesizer_coqui.run(configured(place, "frozen", "training.steps=2", "frozen=[waveform_decoder.*]"))
+    learnt = checkpoint.load(place / "frozen/checkpoint.pt")["weights"]
+    assert any(name.startswith("generator.text_encoder.") for name in learnt)
+    assert not any(name.startswith("generator.waveform_decoder.") for name in learnt)
+    assert json.loads((place / "frozen/facts.json").read_text())["parity"]["voice"]["same"] == 2
+    with pytest.raises(ConfigError, match=r"frozen: 'encoder\.\*' matches no weight, expected one like emb_g"):
+        synthesizer_coqui.run(configured(place, "nothing", "frozen=[encoder.*]"))
 
 
 def test_an_export_that_speaks_otherwise_is_taken_back(trained: Path, place: Path) -> None:
