@@ -57,7 +57,7 @@ def recipe(config: Config, arm: str, size: str, seed: int, run: Path) -> joint_c
         voice=dataclasses.replace(voice, vocoder=given(voice.vocoder, "vocoder")),
         voice_clips=joint.voice_clips and arm != "separate",
         recognizer_clips=joint.recognizer_clips and arm != "separate",
-        rung="full" if stages else "staged",
+        rung="staged" if not stages else "every" if joint.rung == "every" else "full",
         edges=_edges(joint.edges, arm),
         noisy=later("noisy"),
         joint=later("joint"),

@@ -54,7 +54,8 @@ class Config:
     run: str
     """Folder of the comparison."""
     joint: joint_config.Config
-    """The recipe whose parts the arms are. All three bases are one pack; data and budgets are filled in."""
+    """The recipe whose parts the arms are. All three bases are one pack; data and budgets are filled in. Its rung is
+    `every` or, whatever else it says, `full`."""
     settings: str
     """A pack's folder or pack.toml: settings of the packs that are built and measured."""
     sizes: dict[str, Size]

@@ -44,7 +44,8 @@ def test_every_arm_has_the_same_seconds(arm: str) -> None:
 def test_what_the_arms_do() -> None:
     separate, shared, noisy, joint = map(recipe, ("separate", "shared", "noisy", "joint"))
     assert [one.voice_clips for one in (separate, shared, noisy, joint)] == [False, True, True, True]
-    assert [one.rung for one in (separate, shared, noisy, joint)] == ["staged", "staged", "full", "full"]
+    assert [one.rung for one in (separate, shared, noisy, joint)] == ["staged", "staged", "every", "every"]
+    assert recipe("joint", config("joint.rung=auto")).rung == "full"
     assert (noisy.noisy is not None, noisy.joint, noisy.finish) == (True, None, None)
     assert all((joint.noisy, joint.joint))
     assert joint.finish is None  # absent in the configuration
@@ -57,7 +58,7 @@ def test_an_edge_less() -> None:
     joint = recipe("joint")
     without = recipe("joint-without-chain")
     assert without.edges == dataclasses.replace(joint.edges, chain=without.edges.chain)
-    assert (without.edges.chain.weight, joint.edges.chain.weight) == (0.0, 0.3)
+    assert (without.edges.chain.weight, joint.edges.chain.weight) == (0.0, 0.03)
     spoken = recipe("joint-without-transcript")
     assert (spoken.edges.transcript.weight, spoken.edges.agreement) == (0.0, 0.0)
     assert recipe("joint-without-agreement").edges.agreement == 0.0
