@@ -8,11 +8,13 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping, Sequence
 from datetime import timedelta
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeGuard, TypeVar
 
 import torch
-from torch import nn
-from torch.distributed.tensor import DTensor
+from torch import Tensor, nn
+
+if TYPE_CHECKING:
+    from torch.distributed.tensor import DTensor
 
 T = TypeVar("T")
 
@@ -24,6 +26,15 @@ do. torch's own ten minutes would end them."""
 def count() -> int:
     """How many there are; also before they have met."""
     return int(os.environ.get("WORLD_SIZE", "1"))
+
+
+def is_part(tensor: Tensor) -> TypeGuard[DTensor]:
+    """Whether each process has only a part of it (`shards.shard`)."""
+    if count() == 1:
+        return False
+    from torch.distributed.tensor import DTensor  # takes a second to import
+
+    return isinstance(tensor, DTensor)
 
 
 def meet(device: str) -> None:
@@ -69,7 +80,7 @@ def average_gradients(parameters: Sequence[nn.Parameter]) -> None:
     By hand, where a loss goes through several models: DistributedDataParallel averages after the forward and backward
     pass of its one model, and would wait for the passes that a process without that edge never makes.
     """
-    parameters = [one for one in parameters if not isinstance(one, DTensor)]  # FSDP has averaged those
+    parameters = [one for one in parameters if not is_part(one)]  # FSDP has averaged those
     if count() == 1 or not parameters:
         return
     present = torch.tensor([p.grad is not None for p in parameters], dtype=torch.int32, device=parameters[0].device)

@@ -11,10 +11,10 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.distributed.tensor import DTensor, distribute_tensor
 
 from finetune import processes
 from finetune.errors import ConfigError, TrainingError
+from finetune.processes import is_part
 
 
 def shard(model: nn.Module, device: str) -> None:
@@ -40,7 +40,7 @@ def shard(model: nn.Module, device: str) -> None:
 
 def sharded(model: nn.Module) -> bool:
     """Whether processes share its layers out."""
-    return any(isinstance(parameter, DTensor) for parameter in model.parameters())
+    return any(is_part(parameter) for parameter in model.parameters())
 
 
 def expect_precision(model: nn.Module, precision: str) -> None:
@@ -51,18 +51,20 @@ def expect_precision(model: nn.Module, precision: str) -> None:
 
 def whole(tensor: Tensor) -> Tensor:
     """The tensor itself, or all of one that processes have parts of."""
-    return tensor.full_tensor() if isinstance(tensor, DTensor) else tensor
+    return tensor.full_tensor() if is_part(tensor) else tensor
 
 
 def held(tensor: Tensor) -> Tensor:
     """What this process has of a tensor."""
-    return tensor.to_local() if isinstance(tensor, DTensor) else tensor
+    return tensor.to_local() if is_part(tensor) else tensor
 
 
 def like(tensor: Tensor, other: Tensor) -> Tensor:
     """A whole tensor, or this process's part of it where `other` is shared out."""
-    if not isinstance(other, DTensor):
+    if not is_part(other):
         return tensor
+    from torch.distributed.tensor import distribute_tensor
+
     return distribute_tensor(tensor.to(other.device), other.device_mesh, other.placements)
 
 
@@ -92,10 +94,10 @@ def clip_gradients(parameters: Iterable[nn.Parameter], longest: float) -> float:
     """`clip_grad_norm_` of parameters of which some are shared out: their norm together, before clipping."""
     given = [parameter for parameter in parameters if parameter.grad is not None]
     gradients = [parameter.grad for parameter in given if parameter.grad is not None]
-    parts = [one.to_local() for one in gradients if isinstance(one, DTensor)]
+    parts = [one.to_local() for one in gradients if is_part(one)]
     if not parts:
         return float(nn.utils.clip_grad_norm_(given, longest))
-    plain = [one for one in gradients if not isinstance(one, DTensor)]
+    plain = [one for one in gradients if not is_part(one)]
     squares = _squares(parts)
     torch.distributed.all_reduce(squares)
     if plain:
