@@ -24,7 +24,7 @@ from app.supervisor import SUPERVISED
 from finetune import config as configs
 from finetune.compare import arms, page, results
 from finetune.compare.cell import RESULT, folder_of
-from finetune.compare.config import WITHOUT, Config
+from finetune.compare.config import STAGES, WITHOUT, Config
 from finetune.errors import RunError, TrainingError
 from finetune.run import write_whole
 
@@ -146,12 +146,10 @@ def reported(config: Config) -> dict[str, Any]:
 
 def _opened(config: Config) -> Path:
     """The resolved configuration. Raises RunError for the folder of another comparison; more seeds, arms and sizes may
-    be asked for."""
+    be asked for, and what is said of exports, where a gate has refused one."""
     settings = Path(config.run) / "config.yaml"
-    may_differ = dict.fromkeys(("run", "seeds", "arms", "at_once"))
     if settings.exists():
-        before = configs.plain(configs.load(Config, settings)) | may_differ
-        now = configs.plain(config) | may_differ
+        before, now = _fixed(configs.load(Config, settings)), _fixed(config)
         before["sizes"] = {**now["sizes"], **before["sizes"]}
         now["sizes"] = {**before["sizes"], **now["sizes"]}
         if differ := configs.changed(before, now):
@@ -159,6 +157,14 @@ def _opened(config: Config) -> Path:
     Path(config.run).mkdir(parents=True, exist_ok=True)
     write_whole(settings, configs.text(config))
     return settings
+
+
+def _fixed(config: Config) -> dict[str, Any]:
+    """What must be the same in all of one folder's arms."""
+    plain = configs.plain(config) | dict.fromkeys(("run", "seeds", "arms", "at_once"))
+    for model in STAGES:
+        plain["joint"][model]["export"] = None
+    return plain
 
 
 def _done(settings: Path, config: Config, cell: Cell) -> str:

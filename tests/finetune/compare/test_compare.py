@@ -56,8 +56,8 @@ def test_killed_between_arms_it_goes_on_and_reports(place: Path, capsys: pytest.
     assert report["sentence"] in page.replace("&lt;", "<").replace("&#x27;", "'")
     assert "data:image/svg+xml" in page
     assert "0 of 4 arms are to be trained" not in capsys.readouterr().out
-    assert command.main(["--config", config, arms]) == 0
-    assert "0 of 4 arms are to be trained and measured" in capsys.readouterr().out
+    assert command.main(["--config", config, arms, "joint.recognizer.export.tie_nats=9"]) == 0
+    assert "0 of 4 arms are to be trained and measured" in capsys.readouterr().out  # what exports are may be said anew
 
 
 def test_another_comparison_in_the_folder_and_an_arm_that_fails_are_said(
