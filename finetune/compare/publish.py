@@ -8,6 +8,7 @@ from __future__ import annotations
 import argparse
 import json
 import shutil
+from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final
@@ -40,11 +41,13 @@ def main() -> None:
 def section(report: Mapping[str, Any], name: str) -> str:
     """Sentence, table, what it was measured with, picture."""
     facts = ", ".join(f"{key} {report['facts'][key]}" for key in TOLD if key in report["facts"])
-    stages = dict.fromkeys(f"{key}: {', '.join(taken)}" for key, taken in report["stages"].items() if "joint" in key)
+    taken = Counter(", ".join(stages) for key, stages in report["stages"].items() if "joint" in key)
     lines = [f"**{report['sentence']}**", "", report["table"], "", f"- {facts}"]
     lines.append("- in brackets: less the figure of separate + shared data, and its 95 % interval")
-    if stages:
-        lines.append(f"- stages that dev took: {'; '.join(stages)}")
+    if taken:
+        lines.append(
+            f"- stages that dev took in joint runs: {'; '.join(f'{s} in {n}' for s, n in taken.most_common())}"
+        )
     lines += [f"- not measured: {one}" for one in report["not_measured"]]
     return "\n".join([*lines, "", f"![comparison {name}](compare/{name}.svg)", ""])
 

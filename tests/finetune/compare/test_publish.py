@@ -12,7 +12,10 @@ from finetune.errors import RunError
 REPORT = {
     "sentence": "Ship it.", "table": "| data |\n| --- |\n| small |", "not_measured": ["the old language: none"],
     "facts": {"base": "a pack", "seeds": "1", "kept out": "left out here"},
-    "stages": {"small joint 1": ["separate", "joint"], "small shared 1": ["separate"]},
+    "stages": {
+        "small joint 1": ["separate"], "small joint 2": ["separate", "joint"], "small joint 3": ["separate", "joint"],
+        "small shared 1": ["separate"],
+    },
 }  # fmt: skip
 
 
@@ -20,7 +23,7 @@ def test_a_section_has_all_that_a_reader_needs() -> None:
     made = publish.section(REPORT, "small")
     assert made.startswith("**Ship it.**\n\n| data |")
     assert "- base a pack, seeds 1\n" in made
-    assert "- stages that dev took: small joint 1: separate, joint\n" in made
+    assert "- stages that dev took in joint runs: separate, joint in 2; separate in 1\n" in made
     assert "- not measured: the old language: none\n" in made
     assert made.endswith("![comparison small](compare/small.svg)\n")
 
