@@ -93,11 +93,11 @@ async def test_what_was_said_is_listed_exported_and_deleted(place: Place) -> Non
         async with calling(url, "?parley_caller=ann") as caller:
             assert caller.log[0]["session"]["parley_conversation"].startswith("conv_")
             first = await ask(caller, "Is it four?")
+        found = await kept(client, first, 2)  # before the next one begins
         async with calling(url, "?parley_caller=bob") as caller:
             second = await ask(caller, "Remember the word heliotrope.")
         async with calling(url):
             pass  # nothing was said, and nothing is kept
-        found = await kept(client, first, 2)
         assert [item["role"] for item in found["items"]] == ["user", "assistant"]
         assert [item["content"][0]["text"] for item in found["items"]] == ["Is it four?", "Yes."]
         assert found["items"][0]["at"] <= found["items"][1]["at"]
