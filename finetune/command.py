@@ -39,7 +39,8 @@ def main(arguments: Sequence[str]) -> int:
     args = parser.parse_intermixed_args(arguments)
     if args.search and args.dry_run:
         parser.error("--dry-run looks at one configuration, --search tries many")
-    return exit_status(lambda: _run(args))
+    again = "--resume goes on from the last checkpoint" if not args.dry_run else ""
+    return exit_status(lambda: _run(args), again=again)
 
 
 def _run(args: argparse.Namespace) -> int:

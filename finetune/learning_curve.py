@@ -17,7 +17,7 @@ from finetune import config as configs
 from finetune import learning_curve_fit, recipe_process
 from finetune.command import RECIPES
 from finetune.errors import ConfigError
-from finetune.exit_status import exit_status
+from finetune.exit_status import SAME, exit_status
 from finetune.learning_curve_fit import Curves
 from finetune.run import write_whole
 
@@ -41,7 +41,7 @@ def main(arguments: Sequence[str]) -> int:
     parser.add_argument("--repeats", type=int, default=1, help="of each share, with other rows and chance [1]")
     parser.add_argument("--out", type=Path, metavar="FOLDER", help="[RUN-curve]")
     args = parser.parse_intermixed_args(arguments)
-    return exit_status(lambda: _run(args), goes_on=True)
+    return exit_status(lambda: _run(args), again=SAME)
 
 
 def _run(args: argparse.Namespace) -> int:

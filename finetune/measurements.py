@@ -23,7 +23,9 @@ class Measurements:
         self._began = time.monotonic()
         rows = read_metrics(run, step)
         self._seconds = float(rows[-1]["seconds"]) if rows else 0.0
-        self._bar = tqdm(total=steps, initial=step, unit="step", disable=not run.main, dynamic_ncols=True)
+        self._bar = tqdm(
+            desc=run.folder.name, total=steps, initial=step, unit="step", disable=not run.main, dynamic_ncols=True
+        )
         self._board: Any = None
         if run.main:
             write_whole(run.metrics, "".join(json.dumps(row) + "\n" for row in rows))

@@ -83,7 +83,10 @@ class Config:
             raise ValueError(f"joint: voice.engine: got {self.joint.voice.engine}, expected starter")
         bases = {self.joint.recognizer.base, self.joint.language.base, self.joint.voice.base}
         if len(bases) > 1 or not (Path(self.base) / MANIFEST).is_file():
-            raise ValueError(f"joint: base: got {', '.join(sorted(bases))}, expected one pack for all three")
+            raise ValueError(
+                f"joint: base: got {', '.join(sorted(bases))}, expected one pack for all three, that is there; that of "
+                "finetune/configs/compare.yaml is made by `python -m finetune.compare.prepare`"
+            )
         if unknown := [arm for arm in self.arms if arm not in self.every_arm]:
             raise ValueError(f"arms: got {', '.join(unknown)}, expected some of {', '.join(self.every_arm)}")
         if not self.seeds or len(set(self.seeds)) < len(self.seeds):

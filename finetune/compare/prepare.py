@@ -22,6 +22,7 @@ from finetune.compare.small_language import DATA, SEED
 from finetune.data.manifest import audio_path, read_dialogues, read_utterances
 from finetune.data.rows import Utterance
 from finetune.errors import RunError
+from finetune.exit_status import SAME, exit_status
 
 FOLDER: Final = Path("runs/compare")
 LESSONS: Final = 400
@@ -35,13 +36,20 @@ JUDGE: Final = (
 )  # fmt: skip
 
 
-def main() -> None:
-    """All steps, each where it is not done yet."""
+def main() -> int:
+    """Exit status."""
     parser = argparse.ArgumentParser(prog="python -m finetune.compare.prepare", description=__doc__)
     parser.parse_args()
+    return exit_status(prepare, again=SAME)
+
+
+def prepare() -> int:
+    """All steps, each where it is not done yet. Raises RunError."""
     # 1. Recordings and dialogues
+    print("1 of 4: recordings and dialogues", flush=True)
     small_language.write(DATA, SEED)
     # 2. Models that know nothing, in the letters of the old language; the recognizer's first lesson
+    print("2 of 4: models that know nothing, and a first lesson", flush=True)
     known = list(read_dialogues(DATA / "old/dialogues.jsonl"))
     texts = [turn.text for row in known if row.split == "train" for turn in row.turns]
     new, partial = FOLDER / "new", FOLDER / "new.partial"
@@ -52,6 +60,7 @@ def main() -> None:
         first_hearing.teach(partial / "recognizer", list(clips("old-words", "old")), SEED, LESSONS)
         partial.rename(new)
     # 3. The base: each model by itself on the old language, and a pack of them
+    print("3 of 4: the base, on the old language", flush=True)
     run = FOLDER / "base"
     parley("finetune", "joint", "--config", CONFIG, "--resume")
     packs = FOLDER / "packs"
@@ -59,9 +68,11 @@ def main() -> None:
         weights = [part for stage in ("recognizer", "language", "voice") for part in (f"--{stage}", str(run / stage))]
         parley("packs", "--packs", str(packs), "build", BASE, "--like", SETTINGS, *weights)
     # 4. The judge
+    print("4 of 4: the judge of the voices", flush=True)
     data = f"data=[{DATA}/judge/manifest.jsonl]"
     parley("finetune", "judge", "--config", "finetune/configs/judge_tiny.yaml", f"run={FOLDER}/judge", data, *JUDGE,
         "--resume")  # fmt: skip
+    return 0
 
 
 def clips(*names: str) -> Iterator[Utterance]:
@@ -82,4 +93,4 @@ def parley(*arguments: str) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

@@ -20,7 +20,7 @@ from typing import Any
 from app import REPOSITORY
 from finetune.demos.steps import ROOT
 from finetune.errors import RunError
-from finetune.exit_status import exit_status
+from finetune.exit_status import SAME, exit_status
 from finetune.run import fingerprint
 
 LOOK_SECONDS = 0.01
@@ -37,7 +37,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     args = parser.parse_intermixed_args(arguments)
     command = [sys.executable, "-m", "finetune", args.recipe, "--config", args.config, *args.overrides]
     unbroken, killed = (args.out.absolute() / args.recipe / name for name in ("unbroken", "killed"))
-    return exit_status(lambda: compare(command, unbroken, killed, args.kills), goes_on=True)
+    return exit_status(lambda: compare(command, unbroken, killed, args.kills), again=SAME)
 
 
 def compare(command: Sequence[str], unbroken: Path, killed: Path, kills: int) -> int:

@@ -30,7 +30,7 @@ from finetune.evaluate.judge import Given, ctc_judge, pack_judge
 from finetune.evaluate.measure import Measured, measure
 from finetune.evaluate.page import page
 from finetune.evaluate.speaking import close, speech
-from finetune.exit_status import exit_status
+from finetune.exit_status import SAME, exit_status
 
 PLAYERS = 12
 
@@ -69,7 +69,7 @@ def main(arguments: Sequence[str]) -> int:
     )
     parser.add_argument("--packs", metavar="FOLDER", help="folder of language packs [PARLEY_PACKS, models/packs]")
     args = parser.parse_args(arguments)
-    return exit_status(lambda: _run(args), goes_on=True)
+    return exit_status(lambda: _run(args), again=SAME)
 
 
 def _run(args: argparse.Namespace) -> int:

@@ -83,7 +83,7 @@ def choose(measured: Measured, limits: Limits, forced: Rung | None = None) -> Ch
 
 def show(choice: Choice) -> str:
     """The choice for a person."""
-    lines = [f"rung       {choice.rung}, {choice.memory / 1e9:.2f} GB and {choice.seconds / 60:.1f} minutes"]
+    lines = [f"rung       {choice.rung}, {choice.memory / 1e9:.2f} GB and {choice.seconds / 60:.1f} minutes of steps"]
     return "\n".join([*lines, *(f"           {reason}" for reason in choice.reasons)])
 
 

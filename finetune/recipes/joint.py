@@ -65,6 +65,7 @@ def run(config: Config, *, dry_run: bool = False, resume: bool = False) -> None:
     restore_bases(opened, config)
     for one in order(config.rung):
         own = getattr(config, one)
+        print(f"first stage: {one}")
         if facts := exported(own):
             name = facts["recipe"]
             open_run(Path(own.run), name, own, data=facts["data"], seed=own.training.seed, resume=True)
@@ -73,6 +74,7 @@ def run(config: Config, *, dry_run: bool = False, resume: bool = False) -> None:
     processes.wait()  # until the first one has exported them
     if config.rung == "staged":
         opened.note(rung="staged", stages=["separate"])
+        told(config)
         return
 
     # 4. All three with their best weights; the rung that fits; what is heard where there is no text; who said what
@@ -93,16 +95,19 @@ def run(config: Config, *, dry_run: bool = False, resume: bool = False) -> None:
 
     # 5. Second stage: the language model reads what the recognizer heard
     if config.noisy and rung != "staged":
+        print("second stage: noisy")
         stages += read_as_heard(opened, stage_run(opened, "noisy", config.noisy), config, parts, config.noisy)
 
     # 6. Third stage: all three, through the edges
     if config.joint and rung in ("full", "every"):
+        print("third stage: joint")
         every = config.every if rung == "every" else 1
         rest = rest_of(config.joint, processes.agreed(opened.facts().get("pseudo_labels_seconds", 0.0)))
         stages += stage(opened, "joint", parts, MODELS, EDGES, MODELS, rest, every)
 
     # 7. Fourth stage: recognizer and language model stay as they are; the voice learns to be understood
     if config.finish and rung in ("full", "every"):
+        print("fourth stage: finish")
         stages += stage(opened, "finish", parts, ("voice",), ("chain",), ("voice",), config.finish, 1)
 
     # 8. Exports anew, each behind the parity gate of its own recipe
@@ -112,6 +117,13 @@ def run(config: Config, *, dry_run: bool = False, resume: bool = False) -> None:
             part.export()
     opened.note(stages=stages)
     print(f"stages that dev took: {', '.join(stages)}")
+    told(config)
+
+
+def told(config: Config) -> None:
+    """What comes next."""
+    runs = " ".join(f"--{one} {getattr(config, one).run}" for one in MODELS)
+    print(f"parley packs build NAME@VERSION --like PACK {runs}")
 
 
 RECIPES: dict[str, Callable[..., None]] = {

@@ -51,13 +51,14 @@ def show_plan(config: Config, recipes: Mapping[str, Callable[..., None]]) -> Non
             print(show(estimates.estimate(task_of(config, parts.language, said), config.noisy), config.noisy))
 
         # 3. Third stage, with edges in every step
+        meets = config.rung != "cached"  # what that rung leaves out
         measured, estimate = measure(config, parts, found)
         print(hearing(measured.caching_seconds, [pair.clip for pair in parts.pairs.all], found))
-        if config.joint:
+        if config.joint and meets:
             print(f"joint, third stage:\n{show(estimate, config.joint)}")
 
         # 4. Fourth stage
-        if config.finish:
+        if config.finish and meets:
             models = models_of(parts)
             for name in ("recognizer", "language"):
                 models[name].requires_grad_(False)

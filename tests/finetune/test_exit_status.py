@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from finetune.errors import RunError
-from finetune.exit_status import exit_status
+from finetune.exit_status import SAME, exit_status
 
 
 def refused() -> int:
@@ -21,5 +21,5 @@ def test_an_exit_status_is_passed_on_and_an_error_is_one_line(capsys: pytest.Cap
     assert exit_status(refused) == 1
     assert exit_status(interrupted) == 130
     assert capsys.readouterr().err == "parley: got nothing\n"
-    assert exit_status(interrupted, goes_on=True) == 130
+    assert exit_status(interrupted, again=SAME) == 130
     assert capsys.readouterr().err == "parley: interrupted; the same command goes on from here\n"

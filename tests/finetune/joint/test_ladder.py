@@ -42,7 +42,7 @@ def test_the_reasons_say_what_was_passed_over_and_by_how_much() -> None:
         "cached: takes 2.5 minutes where there are 2.0",
         "staged: fits",
     )
-    assert show(choice).splitlines()[0] == "rung       staged, 3.00 GB and 1.7 minutes"
+    assert show(choice).splitlines()[0] == "rung       staged, 3.00 GB and 1.7 minutes of steps"
     assert choose(MEASURED, Limits(GB, 0, steps=1)).reasons[-1] == "staged: taken all the same, there is no lower one"
 
 
