@@ -168,6 +168,8 @@ def choose(cells: Sequence[Cell], size: str, arms: Sequence[str]) -> Choice | No
         return None
     plain = [arm for arm in SIMPLE if arm in there]
     best = plain[0]
+    if not any(_value(METRICS[MAIN].scores(cell)) for arm in there for cell in of_arm(cells, size, arm).values()):
+        return Choice(size, best, "no arm has a right reply, so give them more seconds or data")
     for arm in plain[1:]:
         best = arm if beats(cells, size, arm, best) else best
     against = change(cells, size, "joint", CONTROL, MAIN)

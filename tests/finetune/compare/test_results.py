@@ -81,6 +81,14 @@ def test_the_simplest_arm_ships_where_none_beats_it() -> None:
     )
 
 
+def test_where_no_reply_is_right_it_says_so() -> None:
+    cells = grid({"base": (0,), "shared": (0, 0), "joint": (0, 0)})
+    for one in cells:
+        one["replies"] = [{**reply, "right": 0} for reply in one["replies"]]
+    told = "Ship base (small: no arm has a right reply, so give them more seconds or data)."
+    assert results.sentence([chosen(cells)]) == told
+
+
 def test_sizes_may_have_answers_of_their_own() -> None:
     cells = grid({**PLAIN, "joint": (6, 6, 6)}) + grid({**PLAIN, "joint": (3, 3, 3)}, size="large")
     told = results.sentence([chosen(cells), chosen(cells, "large")])
