@@ -6,7 +6,7 @@ Shapes: B rows, M mel bands, T mel frames, S encoder states, N tokens of the lon
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 import torch
@@ -14,6 +14,16 @@ from torch import Tensor
 
 from app.workers.whisper_windows import Window
 from finetune.recipes.recognizer_model import Network
+
+
+def together(windows: Sequence[Window], rows: int) -> Iterator[list[int]]:
+    """Numbers of the windows that are heard at once: of one kind, `rows` at most, as in the service; not of silence."""
+    kinds: defaultdict[tuple[int, int, int], list[int]] = defaultdict(list)
+    for number, window in enumerate(windows):
+        if window.frames:
+            kinds[window.kind].append(number)
+    for numbers in kinds.values():
+        yield from (numbers[first : first + rows] for first in range(0, len(numbers), rows))
 
 
 def likeliest(
@@ -25,18 +35,13 @@ def likeliest(
     `prompts` are of one length; tokens from `end` on, <|endoftext|>, are special and left out, as the service does.
     """
     written: list[list[int]] = [[] for _ in windows]
-    kinds: defaultdict[tuple[int, int, int], list[int]] = defaultdict(list)
-    for number, window in enumerate(windows):
-        if window.frames:
-            kinds[window.kind].append(number)
     training, device = network.training, next(network.parameters()).device
     network.eval()
-    for (_, _, longest), numbers in kinds.items():
-        for first in range(0, len(numbers), rows):
-            some = numbers[first : first + rows]
-            mels = torch.from_numpy(np.stack([windows[i].features for i in some])).to(device)
-            for number, tokens in zip(some, network.transcribe(mels, [prompts[i] for i in some], longest), strict=True):
-                written[number] = [token for token in tokens if token < end]
+    for some in together(windows, rows):
+        mels = torch.from_numpy(np.stack([windows[i].features for i in some])).to(device)
+        found = network.transcribe(mels, [prompts[i] for i in some], windows[some[0]].longest)
+        for number, tokens in zip(some, found, strict=True):
+            written[number] = [token for token in tokens if token < end]
     network.train(training)
     return written
 

@@ -5,7 +5,6 @@ Pseudo-labels as in Kahn et al. 2020, "Self-training for end-to-end speech recog
 
 from __future__ import annotations
 
-from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -13,7 +12,7 @@ import numpy as np
 import torch
 
 from app.workers.whisper_windows import Window
-from finetune.joint.hypotheses import likeliest, log_probabilities, scores
+from finetune.joint.hypotheses import likeliest, log_probabilities, scores, together
 from finetune.recipes.recognizer_model import Network
 
 
@@ -36,21 +35,15 @@ def labels(
     Without tokens where nobody speaks, and where the decoder had to be stopped: it repeats itself, and is sure of it.
     """
     found = [Label() for _ in windows]
-    kinds: defaultdict[tuple[int, int, int], list[int]] = defaultdict(list)
-    for number, window in enumerate(windows):
-        if window.frames:
-            kinds[window.kind].append(number)
     training, device = network.training, next(network.parameters()).device
     network.eval()
-    for numbers in kinds.values():
-        for first in range(0, len(numbers), rows):
-            some = numbers[first : first + rows]
-            given = [prompts[i] for i in some]
-            texts = likeliest(network, [windows[i] for i in some], given, rows, end)
-            mels = torch.from_numpy(np.stack([windows[i].features for i in some])).to(device)
-            summed = log_probabilities(scores(network, mels, given, texts, end), texts, end)
-            for i, text, log in zip(some, texts, summed.tolist(), strict=True):
-                if text and len(text) < windows[i].longest:
-                    found[i] = Label(tuple(text), log / (len(text) + 1))
+    for some in together(windows, rows):
+        given = [prompts[i] for i in some]
+        texts = likeliest(network, [windows[i] for i in some], given, rows, end)
+        mels = torch.from_numpy(np.stack([windows[i].features for i in some])).to(device)
+        summed = log_probabilities(scores(network, mels, given, texts, end), texts, end)
+        for i, text, log in zip(some, texts, summed.tolist(), strict=True):
+            if text and len(text) < windows[i].longest:
+                found[i] = Label(tuple(text), log / (len(text) + 1))
     network.train(training)
     return found
