@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from finetune import config
-from finetune.exit_status import exit_status
+from finetune.exit_status import SAME, exit_status
 
 RECIPES = {
     "language": "LoRA of a chat model on dialogues",
@@ -39,7 +39,7 @@ def main(arguments: Sequence[str]) -> int:
     args = parser.parse_intermixed_args(arguments)
     if args.search and args.dry_run:
         parser.error("--dry-run looks at one configuration, --search tries many")
-    again = "--resume goes on from the last checkpoint" if not args.dry_run else ""
+    again = "" if args.dry_run else SAME if args.search else "--resume goes on from the last checkpoint"
     return exit_status(lambda: _run(args), again=again)
 
 

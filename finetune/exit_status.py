@@ -8,8 +8,6 @@ from collections.abc import Callable
 from app.errors import ParleyError
 
 INTERRUPTED = 130  # as shells have it: 128 and SIGINT
-
-
 SAME = "the same command goes on from here"
 
 

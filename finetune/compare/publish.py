@@ -45,9 +45,8 @@ def section(report: Mapping[str, Any], name: str) -> str:
     lines = [f"**{report['sentence']}**", "", report["table"], "", f"- {facts}"]
     lines.append("- in brackets: less the figure of separate + shared data, and its 95 % interval")
     if taken:
-        lines.append(
-            f"- stages that dev took in joint runs: {'; '.join(f'{s} in {n}' for s, n in taken.most_common())}"
-        )
+        told = "; ".join(f"{stages} in {count}" for stages, count in taken.most_common())
+        lines.append(f"- stages that dev took in joint runs: {told}")
     lines += [f"- not measured: {one}" for one in report["not_measured"]]
     return "\n".join([*lines, "", f"![comparison {name}](compare/{name}.svg)", ""])
 
