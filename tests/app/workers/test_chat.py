@@ -10,13 +10,13 @@ from typing import Any
 import jsonschema  # type: ignore[import-untyped]
 import pytest
 
-from app import REPOSITORY
 from app.errors import BadRequest, WorkerBusy
-from app.packs import Pack, find_pack
+from app.packs import Pack
 from app.tools import schemas
 from app.workers.base import ChatRequest, Message, ReplyPart, TextDelta, Tool, ToolCall, Usage
 from app.workers.chat import CTranslate2Chat
 from app.workers.chat_prompt import ChatTemplate
+from tests.packs import starter
 
 PIZZA: Tool = {
     "type": "function",
@@ -30,10 +30,7 @@ PIZZA: Tool = {
 
 @pytest.fixture(scope="module")
 def pack() -> Pack:
-    found = find_pack(REPOSITORY / "models" / "packs", "en-starter")
-    if not (found.language_folder / "model.bin").is_file():
-        pytest.skip("the starter pack has no language model (make starter-language)")
-    return found
+    return starter()
 
 
 @pytest.fixture(scope="module")

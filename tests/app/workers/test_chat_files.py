@@ -7,18 +7,15 @@ from pathlib import Path
 
 import pytest
 
-from app import REPOSITORY
 from app.errors import PackError
-from app.packs import Pack, find_pack
+from app.packs import Pack
 from app.workers.chat import CTranslate2Chat
+from tests.packs import starter
 
 
 @pytest.fixture(scope="module")
 def pack() -> Pack:
-    found = find_pack(REPOSITORY / "models" / "packs", "en-starter")
-    if not (found.language_folder / "model.bin").is_file():
-        pytest.skip("the starter pack has no language model (make starter-language)")
-    return found
+    return starter()
 
 
 @pytest.mark.parametrize("file", ["model.bin", "tokenizer.json", "chat_template.jinja"])
