@@ -3,6 +3,9 @@
 const REALTIME_RATE = 24000; // Hz; the context runs at it, so that the browser's own resampler does the rest
 const DUCKED = 0.2; // of full volume
 const DUCK_SECONDS = 0.03; // time constant of the change: a jump would click
+// Firefox answers outputLatency from its audio thread and can wait for it for ever, the whole page with it (seen with
+// PulseAudio, in one of six first replies). So it is not asked there, and a cut reply counts as heard a little too long.
+const LATENCY_IS_SAFE = !navigator.userAgent.includes("Firefox/");
 const ANSWER_MS = 200; // a suspended context never answers; then the last report counts
 
 /** Plays items one after the other. Calls onStart(item), onPlayed(item, ms) and onEnd(item, ms). */
@@ -102,7 +105,7 @@ export class Playback {
 
   /** Samples handed to the device, less those that have not left it yet: a headset adds up to 0.3 s. */
   #milliseconds(samples) {
-    const latency = this.context.outputLatency ?? 0; // seconds
+    const latency = LATENCY_IS_SAFE ? (this.context.outputLatency ?? 0) : 0; // seconds
     return Math.max(0, Math.floor((samples / REALTIME_RATE - latency) * 1000));
   }
 }
