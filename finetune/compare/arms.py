@@ -36,7 +36,7 @@ def recipe(config: Config, arm: str, size: str, seed: int, run: Path) -> joint_c
     """The joint recipe's configuration of an arm in a run folder. All budgets together are `seconds`, but for FIRST."""
     budgets = seconds_of(config, "joint" if arm == FIRST else arm)
     stages = () if arm == FIRST else later_stages(arm)
-    joint, data = config.joint, config.sizes[size]
+    joint, data, unpaired = config.joint, config.sizes[size], config.unpaired(size)
 
     def given(training: Training, stage: str) -> Training:
         return dataclasses.replace(training, budget_seconds=budgets[stage], seed=seed)
@@ -58,7 +58,8 @@ def recipe(config: Config, arm: str, size: str, seed: int, run: Path) -> joint_c
         voice_clips=joint.voice_clips and arm != "separate",
         recognizer_clips=joint.recognizer_clips and arm != "separate",
         rung="staged" if not stages else "every" if joint.rung == "every" else "full",
-        edges=_edges(joint.edges, arm),
+        edges=_edges(joint.edges if unpaired else dataclasses.replace(joint.edges, unpaired=Edge()), arm),
+        unpaired=unpaired,
         noisy=later("noisy"),
         joint=later("joint"),
         finish=later("finish"),

@@ -103,10 +103,10 @@ def waves_of(config: Config) -> Iterator[list[Cell]]:
 
     A joint arm begins with the first stage of its seed, so that is in a wave before it.
     """
-    asked = config.compared
     once = (next(iter(config.sizes)), config.seeds[0])  # the base is measured once
-    joint = [arms.FIRST] if any(map(arms.is_joint, asked)) else []
     for size in config.sizes:
+        asked = config.compared_at(size)
+        joint = [arms.FIRST] if any(map(arms.is_joint, asked)) else []
         for seed in config.seeds:
             plain = [arm for arm in ("base", "separate", "shared") if arm in asked]
             yield [(size, arm, seed) for arm in [*joint, *plain] if arm != "base" or (size, seed) == once]

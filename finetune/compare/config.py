@@ -55,7 +55,8 @@ class Config:
     """Folder of the comparison."""
     joint: joint_config.Config
     """The recipe whose parts the arms are. All three bases are one pack; data and budgets are filled in. Its rung is
-    `every` or, whatever else it says, `full`."""
+    `every` or, whatever else it says, `full`. Manifests of `unpaired` that a size learns from with their texts are
+    nothing new to it and left out there; where none is left, so is the edge."""
     settings: str
     """A pack's folder or pack.toml: settings of the packs that are built and measured."""
     sizes: dict[str, Size]
@@ -110,3 +111,12 @@ class Config:
     def compared(self) -> tuple[str, ...]:
         """Those that are, in this order."""
         return tuple(arm for arm in self.every_arm if not self.arms or arm in self.arms)
+
+    def unpaired(self, size: str) -> tuple[str, ...]:
+        """Manifests whose recordings a size hears without their texts."""
+        return tuple(name for name in self.joint.unpaired if name not in self.sizes[size].recognizer)
+
+    def compared_at(self, size: str) -> tuple[str, ...]:
+        """`compared` less what would be the same as `joint` there."""
+        same = () if self.unpaired(size) else (WITHOUT + "unpaired",)
+        return tuple(arm for arm in self.compared if arm not in same)

@@ -24,8 +24,9 @@ class Edges:
     sequence: Edge = field(default_factory=Edge)
     """The reply's expected loss over drawn hypotheses: the crossing is their likelihoods, into the recognizer."""
     unpaired: Edge = field(default_factory=Edge)
-    """What is heard in recordings without a text, again: by the recognizer in the recording made harder, and text ->
-    voice -> recognizer, where the crossing is the waveform, into the voice."""
+    """What is heard in recordings without a text, again: by the recognizer in the recording made harder, and, with the
+    weight of `chain`, text -> voice -> recognizer, where the crossing is the waveform, into the voice. The two have
+    weights of their own, since people are to be heard far more than the voice in training."""
     agreement: float = 0.0
     """Weight of the divergence between replies after the right text and after the transcript; with `transcript`."""
 

@@ -104,9 +104,10 @@ class Step:
         if self._on("reply_to_voice", step) and batch["pairs"]:
             found["reply_to_voice_loss"] = edges.reply_to_voice.weight * self._replies(step, batch["pairs"])
         if self._on("unpaired", step) and "unpaired" in batch:
-            weight, own = edges.unpaired.weight, batch["unpaired"]
-            found["unpaired_loss"] = weight * _mean(heard_loss(parts.recognizer.network, own["heard"]))
-            found["unpaired_chain_loss"] = weight * self._chain("unpaired", step, own["texts"])
+            own = batch["unpaired"]
+            found["unpaired_loss"] = edges.unpaired.weight * _mean(heard_loss(parts.recognizer.network, own["heard"]))
+            if edges.chain.weight:
+                found["unpaired_chain_loss"] = edges.chain.weight * self._chain("unpaired", step, own["texts"])
         return found
 
     @torch.no_grad()

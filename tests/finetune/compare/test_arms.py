@@ -9,6 +9,7 @@ import pytest
 
 from finetune import config as configs
 from finetune.compare import arms
+from finetune.compare.command import waves_of
 from finetune.compare.config import Config
 from finetune.errors import ConfigError
 from finetune.recipes import joint_config
@@ -66,6 +67,18 @@ def test_an_edge_less() -> None:
     assert "joint-without-unpaired" in heard.compared
     assert recipe("joint", heard).edges.unpaired.weight == 0.3
     assert recordings(recipe("joint-without-unpaired", heard)) is None
+
+
+def test_recordings_are_without_texts_only_where_their_texts_are_not_learnt() -> None:
+    large = config().sizes["large"].recognizer
+    made = config(f"joint.unpaired=[{large[0]}]", "joint.edges.unpaired.weight=1")
+    assert recipe("joint", made).unpaired == large
+    known = arms.recipe(made, "joint", "large", 2, Path("run"))
+    assert (known.unpaired, known.edges.unpaired.weight) == ((), 0.0)
+    cells = [(size, arm) for wave in waves_of(made) for size, arm, _ in wave]
+    assert ("small", "joint-without-unpaired") in cells
+    assert ("large", "joint-without-unpaired") not in cells
+    assert ("large", "joint-without-chain") in cells
 
 
 def test_joint_arms_begin_with_the_same_first_stage() -> None:

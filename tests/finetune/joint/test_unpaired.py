@@ -23,7 +23,7 @@ from finetune.joint.hypotheses import log_probabilities, scores
 from finetune.joint.pseudo_labels import Label, labels
 from finetune.recipes import joint
 from finetune.recipes.joint_config import Config, Edges
-from finetune.recipes.joint_losses import EDGES, Step
+from finetune.recipes.joint_losses import Step
 from finetune.recipes.joint_parts import Parts, models_of
 from finetune.recipes.joint_pseudo_labels import heard, pieces
 from finetune.recipes.joint_together import together
@@ -115,19 +115,20 @@ def test_gradients_reach_recognizer_and_voice_and_the_voice_only_across_the_seam
     everything = dataclasses.replace(parts.config, least_confidence=-100.0)
     unpaired = heard(opened(tmp_path), found, parts.recognizer, everything)
 
-    def reached(loss: str, detach: bool) -> set[str]:
-        edges = Edges(unpaired=Edge(weight=0.5, detach=detach))
+    def reached(loss: str, detach: bool, chain: float = 0.1) -> set[str]:
+        edges = Edges(unpaired=Edge(weight=0.5, detach=detach), chain=Edge(weight=chain))
         made = dataclasses.replace(parts, config=dataclasses.replace(parts.config, edges=edges), unpaired=unpaired)
         models = models_of(made)
         tiny.forget(models)
-        step = Step(made, separate=(), edges=EDGES)
+        step = Step(made, separate=(), edges=("unpaired",))
         losses = step.losses(0, step.batch(0))
-        assert set(losses) == {"unpaired_loss", "unpaired_chain_loss"}
+        assert set(losses) == ({"unpaired_loss", "unpaired_chain_loss"} if chain else {"unpaired_loss"})
         losses[loss].backward()
         assert (step.crossings["unpaired"].norm() > 0) == ("chain" in loss and not detach)
         return {name for name, model in models.items() if tiny.norm(model.parameters()) > 0}
 
     assert reached("unpaired_loss", detach=False) == {"recognizer"}
+    assert reached("unpaired_loss", detach=False, chain=0) == {"recognizer"}
     assert reached("unpaired_chain_loss", detach=False) == {"recognizer", "voice"}
     assert reached("unpaired_chain_loss", detach=True) == {"recognizer"}
     without = Step(dataclasses.replace(parts, unpaired=unpaired), separate=(), edges=("chain",))
