@@ -221,11 +221,14 @@ def one_step(
 
 
 def judge(model: nn.Module, run: Run, training: Training, progress: Progress, measure: float) -> None:
-    """Keeps the weights where they are among the best, and ends training where patience has."""
+    """Keeps the weights where they are among the best, and ends training where patience has.
+
+    Of equal measures the later one counts: dev is small, and the rate has fallen since.
+    """
     better = not progress.best or measure < min(progress.best.values())
     progress.stale = 0 if better else progress.stale + 1
     progress.done = bool(training.patience) and progress.stale >= training.patience
-    kept = sorted({**progress.best, progress.step: measure}.items(), key=lambda item: (item[1], item[0]))
+    kept = sorted({**progress.best, progress.step: measure}.items(), key=lambda item: (item[1], -item[0]))
     progress.best = dict(kept[: training.keep_best])
     if progress.step in progress.best:
         weights = checkpoint.weights(model)

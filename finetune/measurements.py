@@ -17,11 +17,12 @@ class Measurements:
     """Open while a run trains. The line of a step is the same in a resumed run, but for its `seconds`."""
 
     def __init__(self, run: Run, step: int, steps: int) -> None:
-        """Takes up after `step`; measurements of later steps, which a killed process made, are dropped."""
+        """Takes up after `step`; measurements of later steps, which a killed process made, are dropped; without a
+        checkpoint all are."""
         self._run = run
         self._loss = 0.0
         self._began = time.monotonic()
-        rows = read_metrics(run, step)
+        rows = read_metrics(run, step) if run.checkpoint.exists() else []
         self._seconds = float(rows[-1]["seconds"]) if rows else 0.0
         self._bar = tqdm(
             desc=run.folder.name, total=steps, initial=step, unit="step", disable=not run.main, dynamic_ncols=True

@@ -113,6 +113,12 @@ def test_training_stops_where_dev_gets_no_better(tmp_path: Path) -> None:
     assert (facts["steps"], facts["best_step"], facts["best_on_dev"]) == (16, 8, 0)
 
 
+def test_of_weights_that_dev_likes_alike_the_last_are_taken(tmp_path: Path) -> None:
+    made = task()
+    progress, _ = train_toy(tmp_path, Task(made.model, made.batch, made.loss, lambda _: {"dev_wer": 0.5}), keep_best=1)
+    assert progress.best == {progress.step: 0.5}
+
+
 def test_a_loss_that_is_no_number(tmp_path: Path) -> None:
     made = task()
     with pytest.raises(TrainingError, match=r"the loss of batches .* is nan, expected a number"):

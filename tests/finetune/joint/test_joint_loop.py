@@ -82,12 +82,13 @@ def test_a_model_without_a_share_of_the_rate_stays(tmp_path: Path) -> None:
     assert not torch.equal(made.models["second"].weight, task().models["second"].weight)
 
 
-def test_ended_at_any_step_it_goes_on_to_the_same_numbers(tmp_path: Path) -> None:
+@pytest.mark.parametrize("ended", [0, 3])  # before the first checkpoint and after it
+def test_ended_at_any_step_it_goes_on_to_the_same_numbers(tmp_path: Path, ended: int) -> None:
     unbroken, broken = task(), task()
     train(unbroken, TRAINING, open_toy(tmp_path / "unbroken", TRAINING))
 
     def failing(number: int) -> Tensor:
-        if number == 3:
+        if number == ended:
             raise KeyboardInterrupt
         return torch.as_tensor(broken.batch(number))
 
