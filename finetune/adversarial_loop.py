@@ -17,10 +17,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from finetune import checkpoint, dry_run
+from finetune import checkpoint, dry_run, memory
 from finetune.budget import Budget
 from finetune.errors import TrainingError
-from finetune.loop import Progress, Training, budget_facts, judge, restore, save, share_of_rate
+from finetune.loop import Progress, Training, facts, judge, restore, save, share_of_rate
 from finetune.measurements import Measurements
 from finetune.run import Run
 
@@ -71,6 +71,7 @@ class Prepared:
 def train(task: Task, training: Training, run: Run) -> Progress:
     """Trains, or continues from the run's checkpoint; leaves the last weights in the networks. Raises TrainingError."""
     made = prepare(task, training)
+    memory.begin(made.both)
     world, rank = made.accelerator.num_processes, made.accelerator.process_index
     checkpoint.seed_everything(training.seed + rank)
     progress = restore(made.both, made, made.accelerator, run)
@@ -100,8 +101,7 @@ def train(task: Task, training: Training, run: Run) -> Progress:
                 save(made.both, made, made.accelerator, run, progress)
     made.accelerator.wait_for_everyone()
     made.accelerator.unwrap_model(made.generator, keep_fp32_wrapper=False)  # else exports would be of mixed precision
-    best = next(iter(progress.best))
-    run.note(steps=progress.step, best_step=best, best_on_dev=progress.best[best], **budget_facts(progress, training))
+    run.note(**facts(progress, training, made.both))
     task.generator.eval()
     return progress
 

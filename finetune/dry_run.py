@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import resource
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -10,7 +9,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from finetune import checkpoint
+from finetune import checkpoint, memory
 from finetune.loop import Task, Training, evaluate, one_step, prepare
 
 
@@ -56,9 +55,7 @@ def measure(
     steps: int = 3,
 ) -> Estimate:
     """Takes a few steps, given the numbers of their batches; the first of them is not counted. Writes nothing."""
-    on_cpu = next(model.parameters()).device.type == "cpu"
-    if not on_cpu:
-        torch.cuda.reset_peak_memory_stats()  # several stages are measured one after the other
+    memory.begin(model)
     began = time.perf_counter()
     for i in range(steps + 1):
         if i == 1:
@@ -67,14 +64,13 @@ def measure(
     trained_at = time.perf_counter()
     look_at_dev()
     on_dev = time.perf_counter() - trained_at
-    used = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 if on_cpu else torch.cuda.max_memory_allocated()
-    weights = sum(tensor.nbytes for tensor in checkpoint.weights(model).values())
+    weights = sum(tensor.nbytes for tensor in checkpoint.weights(model).values())  # a copy, as every checkpoint makes
     states = (state for optimizer in optimizers for state in optimizer.state.values())
     moments = sum(t.nbytes for state in states for t in state.values() if isinstance(t, Tensor))
     return Estimate(
         seconds_a_step=(trained_at - began) / steps,
         seconds_on_dev=on_dev,
-        memory=used,
+        memory=memory.peak(model),
         checkpoint=weights + moments,
         disk=2 * (weights + moments)
         + (training.keep_best + 1) * weights,  # the new one is whole before the old one goes
@@ -87,7 +83,7 @@ def show(estimate: Estimate, training: Training) -> str:
     """The estimate for a person, one line a figure."""
     minutes = estimate.seconds(training) / 60
     return (
-        f"steps      {training.steps:,}, {estimate.seconds_a_step:.2f} s each\n"
+        f"steps      {training.steps:,}, {estimate.seconds_a_step:.3f} s each\n"
         f"time       {minutes:.1f} minutes, export not counted; each look at dev {estimate.seconds_on_dev:.1f} s\n"
         f"memory     {estimate.memory / 1e9:.2f} GB at the peak\n"
         f"disk       {estimate.disk / 1e9:.3f} GB, export not counted\n"

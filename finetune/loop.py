@@ -15,7 +15,7 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 
-from finetune import checkpoint, processes, shards
+from finetune import checkpoint, memory, processes, shards
 from finetune.budget import Budget
 from finetune.errors import TrainingError
 from finetune.measurements import Measurements
@@ -99,6 +99,7 @@ class Progress:
 def train(task: Task, training: Training, run: Run) -> Progress:
     """Trains, or continues from the run's checkpoint; leaves the best weights in the model. Raises TrainingError."""
     accelerator, model, optimizer = prepare(task, training)
+    memory.begin(task.model)
     world, rank = accelerator.num_processes, accelerator.process_index
     checkpoint.seed_everything(training.seed + rank)
     progress = restore(task.model, optimizer, accelerator, run)
@@ -130,14 +131,16 @@ def train(task: Task, training: Training, run: Run) -> Progress:
     accelerator.unwrap_model(model, keep_fp32_wrapper=False)  # else exports would compute in mixed precision
     best = next(iter(progress.best))
     checkpoint.restore_weights(task.model, checkpoint.load(run.best(best))["weights"], str(run.best(best)))
-    run.note(steps=progress.step, best_step=best, best_on_dev=progress.best[best], **budget_facts(progress, training))
+    run.note(**facts(progress, training, task.model))
     task.model.eval()
     return progress
 
 
-def budget_facts(progress: Progress, training: Training) -> dict[str, float]:
-    """What a run's facts say of its budget, where it has one."""
-    return {"seconds": round(progress.seconds, 2)} if training.budget_seconds else {}
+def facts(progress: Progress, training: Training, model: nn.Module) -> dict[str, float]:
+    """What a run says of its training: its best step, the seconds of its budget, and its peak of memory in bytes."""
+    step, measure = next(iter(progress.best.items()))
+    spent = {"seconds": round(progress.seconds, 2)} if training.budget_seconds else {}
+    return {"steps": progress.step, "best_step": step, "best_on_dev": measure, "memory": memory.peak(model), **spent}
 
 
 def evaluate(task: Task) -> Mapping[str, float]:

@@ -1,4 +1,4 @@
-"""A recognizer and a language model that know nothing yet, as Hugging Face folders: small ones, for comparisons.
+"""A recognizer and a language model that know nothing yet, as Hugging Face folders: small ones, or of any other shape.
 
 Their tokenizers are cut to the letters of the texts that are given. Knows no data and no training.
 """
@@ -6,6 +6,7 @@ Their tokenizers are cut to the letters of the texts that are given. Knows no da
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
@@ -13,8 +14,6 @@ from finetune.checkpoint import seed_everything
 from finetune.starter.recognizer_model import special_tokens
 from finetune.starter.recognizer_text import SPECIAL, train_tokenizer
 
-PIECES: Final = 330
-"""Tokens of text, 256 of which are bytes."""
 ROLES: Final = ("<|system|>", "<|user|>", "<|assistant|>", "<|end|>")
 TEMPLATE: Final = (
     "{% for m in messages %}<|{{ m.role }}|>{{ m.content }}<|end|>{% endfor %}"
@@ -22,22 +21,44 @@ TEMPLATE: Final = (
 )
 
 
-def write_recognizer(folder: Path, texts: Sequence[str], seed: int) -> None:
-    """A Whisper of two by two layers, which names no language in its prompts."""
+@dataclass(frozen=True, slots=True)
+class Shape:
+    """What decides a model's size."""
+
+    width: int
+    layers: int
+    """Of a recognizer: in the encoder, and as many in the decoder."""
+    heads: int
+    inner: int
+    """Width of the feed-forward layers."""
+    pieces: int = 330
+    """Tokens of text at the most, 256 of which are bytes; there are as many as the texts have."""
+    key_heads: int | None = None
+    """A language model's; None: as many as heads."""
+    positions: int = 256
+    """A language model's."""
+
+
+RECOGNIZER: Final = Shape(width=96, layers=2, heads=4, inner=256)
+LANGUAGE: Final = Shape(width=128, layers=3, heads=4, inner=320)
+
+
+def write_recognizer(folder: Path, texts: Sequence[str], seed: int, shape: Shape = RECOGNIZER) -> None:
+    """A Whisper, which names no language in its prompts."""
     from transformers import PreTrainedTokenizerFast, WhisperConfig, WhisperForConditionalGeneration
 
-    tokenizer = train_tokenizer(texts, vocabulary=PIECES)
+    tokenizer = train_tokenizer(texts, vocabulary=shape.pieces)
     end = special_tokens(tokenizer).end
     ids: dict[str, Any] = {"pad_token_id": end, "bos_token_id": end, "eos_token_id": end}
     ids |= {"decoder_start_token_id": end + 1, "suppress_tokens": None, "begin_suppress_tokens": None}
     layers: dict[str, Any] = {
         f"{part}_{name}": value
         for part in ("encoder", "decoder")
-        for name, value in (("layers", 2), ("attention_heads", 4), ("ffn_dim", 256))
+        for name, value in (("layers", shape.layers), ("attention_heads", shape.heads), ("ffn_dim", shape.inner))
     }
     seed_everything(seed)
     model: Any = WhisperForConditionalGeneration(
-        WhisperConfig(vocab_size=tokenizer.get_vocab_size(), d_model=96, **layers, **ids)
+        WhisperConfig(vocab_size=tokenizer.get_vocab_size(), d_model=shape.width, **layers, **ids)
     )
     model.generation_config.suppress_tokens, model.generation_config.begin_suppress_tokens = [], [end]
     model.save_pretrained(folder)
@@ -46,8 +67,8 @@ def write_recognizer(folder: Path, texts: Sequence[str], seed: int) -> None:
     ).save_pretrained(folder)
 
 
-def write_language(folder: Path, texts: Sequence[str], seed: int) -> None:
-    """A Llama of three layers with a chat template of its own."""
+def write_language(folder: Path, texts: Sequence[str], seed: int, shape: Shape = LANGUAGE) -> None:
+    """A Llama with a chat template of its own."""
     from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
     from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
@@ -55,7 +76,7 @@ def write_language(folder: Path, texts: Sequence[str], seed: int) -> None:
     tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     tokenizer.decoder = decoders.ByteLevel()
     trainer = trainers.BpeTrainer(
-        vocab_size=PIECES,
+        vocab_size=shape.pieces,
         special_tokens=list(ROLES),
         initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
         show_progress=False,
@@ -66,12 +87,12 @@ def write_language(folder: Path, texts: Sequence[str], seed: int) -> None:
     model = LlamaForCausalLM(
         LlamaConfig(
             vocab_size=tokenizer.get_vocab_size(),
-            hidden_size=128,
-            intermediate_size=320,
-            num_hidden_layers=3,
-            num_attention_heads=4,
-            num_key_value_heads=4,
-            max_position_embeddings=256,
+            hidden_size=shape.width,
+            intermediate_size=shape.inner,
+            num_hidden_layers=shape.layers,
+            num_attention_heads=shape.heads,
+            num_key_value_heads=shape.key_heads or shape.heads,
+            max_position_embeddings=shape.positions,
             bos_token_id=None,
             eos_token_id=end,
             pad_token_id=None,  # its embedding would stay 0, and the end of a reply unlearnable

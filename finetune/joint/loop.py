@@ -16,11 +16,11 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from finetune import checkpoint, dry_run, processes, shards
+from finetune import checkpoint, dry_run, memory, processes, shards
 from finetune.budget import Budget
 from finetune.errors import TrainingError
 from finetune.joint.edges import Crossing
-from finetune.loop import Progress, Training, budget_facts, judge, restore, save, share_of_rate
+from finetune.loop import Progress, Training, facts, judge, restore, save, share_of_rate
 from finetune.measurements import Measurements
 from finetune.run import Run
 
@@ -49,6 +49,7 @@ def train(task: Task, training: Training, run: Run) -> Progress:
     The weights that training began with count among them: a stage that makes dev worse changes nothing.
     """
     accelerator, optimizer = prepare(task, training)
+    memory.begin(task.models)
     world, rank = accelerator.num_processes, accelerator.process_index
     checkpoint.seed_everything(training.seed + rank)
     progress = restore(task.models, optimizer, accelerator, run)
@@ -78,7 +79,7 @@ def train(task: Task, training: Training, run: Run) -> Progress:
     processes.wait()  # until the first one has written the best weights
     best = next(iter(progress.best))
     checkpoint.restore_weights(task.models, checkpoint.load(run.best(best))["weights"], str(run.best(best)))
-    run.note(steps=progress.step, best_step=best, best_on_dev=progress.best[best], **budget_facts(progress, training))
+    run.note(**facts(progress, training, task.models))
     task.models.eval()
     return progress
 

@@ -1,6 +1,6 @@
 """What each token of a recognizer is in tokens of a language model: M [Vw, Vl]. Knows no model and no text.
 
-Legend: Vw the recognizer's vocabulary, Vl the language model's.
+Legend: Vw the recognizer's vocabulary, Vl the language model's, D its width, N tokens of a hypothesis.
 """
 
 from __future__ import annotations
@@ -39,13 +39,13 @@ def token_table(heard: Any, read: Any, *, until: int, rows: int, columns: int) -
     return torch.sparse_coo_tensor(at, shares, (rows, columns), check_invariants=True).coalesce()
 
 
-def soft_embeddings(posteriors: Tensor, table: Tensor, embeddings: Tensor) -> Tensor:
-    """s = p M E: posteriors [N, Vw] over the recognizer's tokens as embeddings [N, D] of the language model.
+def heard_embeddings(table: Tensor, embeddings: Tensor) -> Tensor:
+    """M E [Vw, D], without a gradient: the recognizer's tokens as embeddings [Vl, D] of the language model.
 
-    Gradients reach the posteriors alone.
+    Posteriors p [N, Vw] times these are soft embeddings s = p M E. Made once a step: p M would be as wide as the
+    language model's vocabulary.
     """
-    mixed = torch.sparse.mm(table.t(), posteriors.float().t()).t()  # [N, Vl]
-    return torch.as_tensor(mixed @ embeddings.detach().float())
+    return torch.sparse.mm(table, embeddings.detach().float())
 
 
 def _byte_tokens(tokenizer: Any) -> dict[int, int]:

@@ -115,8 +115,8 @@ def straight_through(embedded: Tensor, soft: Tensor) -> Tensor:
 def inputs(heard: Sequence[Heard], soft: Sequence[Tensor], embeddings: nn.Module) -> dict[str, Tensor]:
     """inputs_embeds [B, J, D], position_ids and labels [B, J] of a batch.
 
-    `soft` has for each row the soft embeddings [N, D] of its hypothesis (`token_table.soft_embeddings`), already scaled
-    or detached at the crossing; `embeddings` are the language model's own.
+    `soft` has for each row the soft embeddings [N, D] of its hypothesis (`token_table.heard_embeddings`), already
+    scaled or detached at the crossing; `embeddings` are the language model's own.
     """
     made = tensors([[one.row] for one in heard])
     device = next(embeddings.parameters()).device

@@ -26,7 +26,7 @@ from finetune.joint.edges import Crossing
 from finetune.joint.hypotheses import drawn, likeliest, log_probabilities, scores
 from finetune.joint.log_mel import LogMel
 from finetune.joint.losses import agreement, distinct, expected_loss
-from finetune.joint.token_table import soft_embeddings, token_table
+from finetune.joint.token_table import heard_embeddings, token_table
 from finetune.joint.transcript_edge import Heard, Transcripts
 from finetune.recipes import language
 from finetune.recipes.joint_pairs import Pair, features, last_reply, said_in, until_reply
@@ -154,13 +154,14 @@ class Step:
         logits = scores(parts.recognizer.network, mels, prompts, written, end)  # [B, N + 1, Vw]
         logits = self.crossings["transcript"](logits, edge.scale(step))
         self._table = self._table.to(logits.device)
+        words = heard_embeddings(self._table, self._embeddings.weight)
         heard, soft, dialogues = [], [], []
         for row, (pair, ids) in enumerate(zip(pairs, written, strict=True)):
             one = self._transcripts.heard(pair.dialogue, ids)
             if one is not None:
                 posteriors = (logits[row, : len(ids)].float() / parts.config.temperature).softmax(-1)
                 heard.append(one)
-                soft.append(soft_embeddings(posteriors, self._table, self._embeddings.weight))
+                soft.append(posteriors @ words)
                 dialogues.append(pair.dialogue)
         if not heard:
             return {}

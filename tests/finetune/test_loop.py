@@ -17,6 +17,7 @@ from torch import nn
 from app import REPOSITORY
 from app.supervisor import free_port
 from finetune import checkpoint, dry_run
+from finetune.demos import foretold
 from finetune.errors import CheckpointError, RunError, TrainingError
 from finetune.loop import Task, Training, share_of_rate
 from finetune.run import open_run, read_metrics
@@ -111,12 +112,23 @@ def test_training_stops_where_dev_gets_no_better(tmp_path: Path) -> None:
     assert (progress.step, progress.done, progress.best) == (16, True, {8: 0})
     facts = open_toy(tmp_path, Training(**{**vars(TRAINING), "steps": 1000, "patience": 2, "keep_best": 1})).facts()
     assert (facts["steps"], facts["best_step"], facts["best_on_dev"]) == (16, 8, 0)
+    assert facts["memory"] > 50e6  # bytes; torch alone takes more
 
 
 def test_of_weights_that_dev_likes_alike_the_last_are_taken(tmp_path: Path) -> None:
     made = task()
     progress, _ = train_toy(tmp_path, Task(made.model, made.batch, made.loss, lambda _: {"dev_wer": 0.5}), keep_best=1)
     assert progress.best == {progress.step: 0.5}
+
+
+def test_what_a_run_took_is_read_from_its_folder(tmp_path: Path) -> None:
+    train_toy(tmp_path / "run", steps=foretold.STEPS, log_every=1)
+    took = foretold.measured(tmp_path / "run")
+    assert 0 < took.seconds < 60
+    assert took.gigabytes > 0.05
+    train_toy(tmp_path / "short", steps=2)
+    with pytest.raises(RunError, match=f"steps, expected {foretold.STEPS}"):
+        foretold.measured(tmp_path / "short")
 
 
 def test_a_loss_that_is_no_number(tmp_path: Path) -> None:

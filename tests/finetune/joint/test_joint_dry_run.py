@@ -10,6 +10,8 @@ import pytest
 import torch
 
 from finetune import config
+from finetune.demos import foretold
+from finetune.errors import RunError
 from finetune.recipes import joint
 from finetune.recipes.joint_config import Config
 from tests.finetune.joint.tiny_joint import TINY, overrides, write_data
@@ -54,6 +56,11 @@ def test_every_stage_is_told_before_anything_is_trained(
         assert "minutes, export not counted" in printed[begin:end]
         assert "GB at the peak" in printed[begin:end]
     assert "minutes for the clips of dialogues, 0." in printed
+    told = foretold.estimates(printed)
+    assert list(told) == ["recognizer", "language", "vocoder", "voice", "noisy", "joint", "finish"]
+    assert all(one.gigabytes > 0.1 for one in told.values())
+    with pytest.raises(RunError, match="tells of 6 trainings, expected 7"):
+        foretold.estimates(printed.replace("GB at the peak", "", 1))
     assert "every: asked for, though it takes" in printed
     assert list(tmp_path.iterdir()) == []
 

@@ -7,7 +7,7 @@ import torch
 from tokenizers import Tokenizer, models, pre_tokenizers, trainers
 
 from finetune.joint.byte_spans import pieces
-from finetune.joint.token_table import soft_embeddings, token_table
+from finetune.joint.token_table import heard_embeddings, token_table
 from tests.finetune.joint import tiny
 
 SIZE = 292
@@ -71,7 +71,7 @@ def test_soft_embeddings_of_certain_posteriors_are_the_tokens_own_and_only_poste
     embeddings = torch.randn(SIZE, 6, requires_grad=True)
     ids = heard.encode("what time 日本", add_special_tokens=False).ids
     posteriors = torch.eye(SIZE)[ids].requires_grad_()
-    soft = soft_embeddings(posteriors, table, embeddings)
+    soft = posteriors @ heard_embeddings(table, embeddings)
     assert torch.allclose(soft, embeddings[ids])
     soft.sum().backward()
     assert embeddings.grad is None

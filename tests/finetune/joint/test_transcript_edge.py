@@ -13,7 +13,7 @@ from finetune.data.rows import Dialogue, Turn
 from finetune.errors import TrainingError
 from finetune.joint.edges import Crossing
 from finetune.joint.hypotheses import likeliest, scores
-from finetune.joint.token_table import soft_embeddings, token_table
+from finetune.joint.token_table import heard_embeddings, token_table
 from finetune.joint.transcript_edge import Heard, Transcripts, inputs
 from finetune.recipes.recognizer_model import Network
 from finetune.recipes.recognizer_rows import Encoder as Vocabulary
@@ -131,7 +131,7 @@ def edge(models: tuple[Network, Any], words: Vocabulary, transcripts: Transcript
         assert one
         heard.append(one)
         posteriors = crossing(logits[row, : len(ids)], scale).softmax(-1)
-        soft.append(soft_embeddings(posteriors, table, chat_embeddings.weight))
+        soft.append(posteriors @ heard_embeddings(table, chat_embeddings.weight))
     made = inputs(heard, soft, chat_embeddings)
     return {**made, "heard": heard, "crossing": crossing}
 
