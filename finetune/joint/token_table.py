@@ -45,7 +45,8 @@ def heard_embeddings(table: Tensor, embeddings: Tensor) -> Tensor:
     Posteriors p [N, Vw] times these are soft embeddings s = p M E. Made once a step: p M would be as wide as the
     language model's vocabulary.
     """
-    return torch.sparse.mm(table, embeddings.detach().float())
+    mixed: Tensor = torch.sparse.mm(table, embeddings.detach().float())
+    return mixed
 
 
 def _byte_tokens(tokenizer: Any) -> dict[int, int]:
