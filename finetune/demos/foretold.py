@@ -2,7 +2,8 @@
 
 Models of random weights in a size, the starter's voice, and a made-up language; the dry run, then the run, stage by
 stage. `real` is whisper-small and a chat model of half a billion weights, for a GPU. KEY=VALUE changes the joint
-recipe's configuration: `recognizer.training.precision=bf16`. After an interruption the same command goes on.
+recipe's configuration: `recognizer.training.precision=bf16`. After an interruption the same command foretells again,
+and goes on.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ from finetune.compare.small_language import DATA
 from finetune.demos.steps import ROOT, table
 from finetune.errors import RunError
 from finetune.exit_status import SAME, exit_status
-from finetune.run import Run, read_metrics, write_whole
+from finetune.run import Run, read_metrics
 
 CONFIG: Final = "finetune/configs/joint.yaml"
 SIZES: Final[Mapping[str, tuple[Shape, Shape]]] = {
@@ -39,8 +40,8 @@ SIZES: Final[Mapping[str, tuple[Shape, Shape]]] = {
         Shape(896, 24, 14, 4864, pieces=151900, key_heads=2, positions=2048),
     ),
 }
-RECOGNIZED: Final = {"recognizer": "recognizer", "language": "language", "vocoder": "voice/vocoder", "voice": "voice"}
-STAGES: Final = (*RECOGNIZED.items(), ("noisy", "noisy"), ("joint", "joint"), ("finish", "finish"))
+FIRST: Final = {"recognizer": "recognizer", "language": "language", "vocoder": "voice/vocoder", "voice": "voice"}
+STAGES: Final = (*FIRST.items(), ("noisy", "noisy"), ("joint", "joint"), ("finish", "finish"))
 """In the order of the dry run's estimates; where each lies in the run's folder."""
 STEPS: Final = 8
 NEAR: Final = 0.15
@@ -73,10 +74,7 @@ def compare(size: str, overrides: Sequence[str]) -> int:
     _write_models(folder / "bases", size)
     # 2. What the dry run says
     given = [*settings(folder), *overrides]
-    said = folder / "dry-run.txt"
-    if not said.exists():
-        write_whole(said, _joint(*given, "--dry-run"))
-    told = estimates(said.read_text(encoding="utf-8"))
+    told = estimates(_joint(*given, "--dry-run"))
     # 3. What it takes
     _joint(*given, "--resume")
     taken = {stage: measured(folder / "run" / name) for stage, name in STAGES}
