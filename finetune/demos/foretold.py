@@ -23,6 +23,7 @@ from app import REPOSITORY
 from finetune.compare import new_models, small_language
 from finetune.compare.new_models import Shape
 from finetune.compare.small_language import DATA
+from finetune.data.manifest import read_dialogues, write_manifest
 from finetune.demos.steps import ROOT, table
 from finetune.errors import RunError
 from finetune.exit_status import SAME, exit_status
@@ -44,6 +45,9 @@ FIRST: Final = {"recognizer": "recognizer", "language": "language", "vocoder": "
 STAGES: Final = (*FIRST.items(), ("noisy", "noisy"), ("joint", "joint"), ("finish", "finish"))
 """In the order of the dry run's estimates; where each lies in the run's folder."""
 STEPS: Final = 8
+DIALOGUES: Final = "dialogues.jsonl"
+ASKED: Final = 16
+"""Dialogues of each split: an untrained recognizer hears as many tokens in a clip as it may."""
 NEAR: Final = 0.15
 ESTIMATE: Final = re.compile(r"^steps +[\d,]+, ([\d.]+) s each.*?^memory +([\d.]+) GB", re.MULTILINE | re.DOTALL)
 
@@ -105,7 +109,7 @@ def settings(folder: Path) -> list[str]:
     said = "[0=a, 1=e, 2=i, 3=o, 4=u, 5=ba, 6=de, 7=gi, 8=ko, 9=lu]"
     return [
         f"run={folder}/run", f"recognizer.base={folder}/bases/recognizer", f"language.base={folder}/bases/language",
-        f"recognizer.data=[{DATA}/small/manifest.jsonl]", f"language.data=[{DATA}/small/dialogues.jsonl]",
+        f"recognizer.data=[{DATA}/small/manifest.jsonl]", f"language.data=[{folder}/bases/{DIALOGUES}]",
         f"voice.data=[{DATA}/reader/manifest.jsonl]", f"voice.letters={letters}", f"voice.said={said}", "rung=full",
         "recognizer.dev_clips=4", "recognizer.export={parity_clips: 1, tie_nats: .inf}",
         "language.export={parity_prompts: 1, parity_tokens: 4, tie_nats: .inf}", "voice.export={parity_texts: 1}",
@@ -141,6 +145,9 @@ def _write_models(folder: Path, size: str) -> None:
     texts = list(sentences(max(recognizer.pieces, language.pieces)))
     new_models.write_recognizer(partial / "recognizer", texts, 1, recognizer)
     new_models.write_language(partial / "language", texts, 1, language)
+    rows = list(read_dialogues(DATA / "small" / DIALOGUES))
+    few = [row for split in ("train", "dev") for row in [row for row in rows if row.split == split][:ASKED]]
+    write_manifest(partial / DIALOGUES, few)
     partial.rename(folder)
 
 
