@@ -24,7 +24,7 @@ from app.workers.adapters import BASE_FILE, check_adapter
 from app.workers.base import ChatRequest, LanguageModel, Message, TextDelta, Tool, ToolCall
 from app.workers.base_hash import base_sha256
 from app.workers.hermes import HermesParser, ParsedCall
-from finetune import near_ties
+from finetune import near_ties, threads
 from finetune.data.rows import Dialogue
 from finetune.errors import ExportError, ParityError
 from finetune.recipes.language_config import Export
@@ -203,8 +203,9 @@ def served(folder: Path, prompts: Sequence[Prompt], tokens: int, *, compute_type
     context = 4 * (max(len(prompt.ids) for prompt in prompts) + tokens)  # no turn is left out
     settings = LanguageSettings(path="language", max_tokens=tokens, context_tokens=context)
     pack = Pack(folder=folder, name="export", version="1", language="und", language_model=settings)
-    engine = connect.load_language(pack, compute_type=compute_type)
-    return asyncio.run(_replies(engine, prompts, tokens))
+    with threads.kept():
+        engine = connect.load_language(pack, compute_type=compute_type)
+        return asyncio.run(_replies(engine, prompts, tokens))
 
 
 def compare(

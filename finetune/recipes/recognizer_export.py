@@ -20,6 +20,7 @@ from app.packs import Pack, RecognizerSettings
 from app.workers import connect
 from app.workers.base import Recognizer
 from app.workers.whisper_windows import Asked, Window, Windows
+from finetune import threads
 from finetune.data.rows import Utterance
 from finetune.errors import ExportError, ParityError
 from finetune.near_ties import UNROUNDED, behind
@@ -136,8 +137,9 @@ def served(folder: Path, probes: Sequence[Probe], language: str, settings: dict[
         path=STAGE, no_speech_threshold=1.0, min_confidence=0.0, max_compression=float("inf"), **settings
     )
     pack = Pack(folder=folder, name="export", version="1", language=language, recognizer=everything)
-    engine = connect.load_recognizer(pack, "whisper", device="cpu")
-    return asyncio.run(_texts(engine, probes))
+    with threads.kept():
+        engine = connect.load_recognizer(pack, "whisper", device="cpu")
+        return asyncio.run(_texts(engine, probes))
 
 
 async def _texts(engine: Recognizer, probes: Sequence[Probe]) -> list[str]:
